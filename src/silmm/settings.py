@@ -1,0 +1,121 @@
+"""The settings of every stage: one frozen dataclass a stage, the only place where defaults live.
+
+The command line makes its options from these fields, the workflow passes its config sections through
+them, and a test holds `workflow/schemas/config.schema.yaml` and `config/README.md` against them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _doc(default: Any, text: str, **limits: Any) -> Any:
+    """A field with its help text and, where given, its limits (`low`, `high`, `choices`)."""
+    return field(default=default, metadata={"help": text, **limits})
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Train the tiny discrete LMM on ShapeWorld from scratch (tokenizer, then transformer)."""
+
+    steps: int = _doc(1500, "optimiser steps of the transformer", low=1)
+    vq_steps: int = _doc(300, "optimiser steps of the visual tokenizer", low=1)
+    width: int = _doc(96, "hidden width of the transformer", low=8)
+    layers: int = _doc(4, "decoder layers", low=1)
+    heads: int = _doc(4, "attention heads", low=1)
+    codes: int = _doc(256, "codebook entries of the visual tokenizer", low=2)
+    lr: float = _doc(3e-3, "peak learning rate", low=0.0)
+    corrupt: float = _doc(0.5, "share of captions with one spoiled word: what makes the painter imperfect", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Step 1: the policy writes compositional prompts."""
+
+    n: int = _doc(512, "prompts to keep, spread evenly over the eight sub-categories", low=1)
+    temperature: float = _doc(1.0, "sampling temperature", low=0.01)
+    attempts: int = _doc(8, "most drafts per prompt wanted before the stage gives up", low=1)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Step 2: N diverse images a prompt, by nucleus sampling."""
+
+    n: int = _doc(8, "images per prompt", low=2)
+    temperature: float = _doc(1.0, "sampling temperature", low=0.01)
+    top_p: float = _doc(0.98, "nucleus: smallest set of tokens whose probability reaches top_p", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Step 3: the policy splits each prompt into yes/no questions (greedy decoding)."""
+
+    max_tokens: int = _doc(80, "longest answer in tokens", low=1)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Step 4a: the policy answers its own questions on its own images."""
+
+    block: int = _doc(128, "images per forward pass; fixed, so that results do not depend on the batch", low=1)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Step 4b: best and worst images make preference pairs."""
+
+    scorer: str = _doc("self", "what ranks the images", choices=("self", "random", "oracle"))
+    top_n: int = _doc(2, "the top_n best images meet the top_n worst", low=1)
+    product: bool = _doc(False, "all top_n x top_n combinations, instead of best/worst, second best/second worst, ...")
+    min_gap: float = _doc(0.1, "smallest score difference between chosen and rejected", low=0.0)
+
+
+@dataclass(frozen=True)
+class Align:
+    """Step 5: DPO on visual tokens; the result is the next policy and the next reference."""
+
+    loss: str = _doc("sigmoid", "preference loss (TRL's names)", choices=("sigmoid", "sft"))
+    beta: float = _doc(0.2, "DPO temperature (paper: 0.2)", low=0.0)
+    sft_weight: float = _doc(10.0, "weight of the winner anchor: mean NLL of the chosen tokens (RPO's alpha)", low=0.0)
+    text_weight: float = _doc(0.1, "weight of the language-model loss on the policy's own prompts and questions", low=0.0)
+    lr: float = _doc(5e-4, "peak learning rate", low=0.0)
+    batch: int = _doc(64, "pairs per optimiser step", low=1)
+    epochs: int = _doc(4, "passes over the pairs", low=1)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Judge a policy by the exact oracle on held-out compositions."""
+
+    prompts: int = _doc(640, "evaluation prompts, spread evenly over the eight sub-categories", low=8)
+    n: int = _doc(2, "images per prompt and sampler", low=1)
+    samplers: tuple[str, ...] = _doc(("t1.0", "top_p0.9"), "how images are drawn; the first is the default sampler")
+    best_of: int = _doc(1, "draw best_of images for each one kept, by self-score (1 = off)", low=1)
+
+
+STAGES: dict[str, type] = {
+    "pretrain": Pretrain,
+    "prompts": Prompts,
+    "images": Images,
+    "questions": Questions,
+    "score": Score,
+    "pairs": Pairs,
+    "align": Align,
+    "evaluate": Evaluate,
+}
+
+
+def check(settings: Any) -> None:
+    """Raise ValueError naming the stage, the field, the value and the limit that it breaks."""
+    stage = type(settings).__name__.lower()
+    for f in dataclasses.fields(settings):
+        value = getattr(settings, f.name)
+        low, high, choices = (f.metadata.get(k) for k in ("low", "high", "choices"))
+        if choices and value not in choices:
+            raise ValueError(f"{stage}.{f.name} is {value!r}: choose one of {', '.join(choices)}")
+        if low is not None and value < low:
+            raise ValueError(f"{stage}.{f.name} is {value}: must be at least {low}")
+        if high is not None and value > high:
+            raise ValueError(f"{stage}.{f.name} is {value}: must be at most {high}")

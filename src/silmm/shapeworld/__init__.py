@@ -1,0 +1,1 @@
+"""ShapeWorld: the embedded world. Scenes, their language, renderer and exact oracle; numpy only."""
