@@ -21,13 +21,13 @@ class Pretrain:
     """Train the tiny discrete LMM on ShapeWorld from scratch (tokenizer, then transformer)."""
 
     steps: int = _doc(1500, "optimiser steps of the transformer", low=1)
-    vq_steps: int = _doc(300, "optimiser steps of the visual tokenizer", low=1)
+    vq_steps: int = _doc(1200, "optimiser steps of the visual tokenizer", low=1)
     width: int = _doc(96, "hidden width of the transformer", low=8)
     layers: int = _doc(4, "decoder layers", low=1)
     heads: int = _doc(4, "attention heads", low=1)
-    codes: int = _doc(256, "codebook entries of the visual tokenizer", low=2)
+    codes: int = _doc(224, "codebook entries of the visual tokenizer", low=2)
     lr: float = _doc(3e-3, "peak learning rate", low=0.0)
-    corrupt: float = _doc(0.5, "share of captions with one spoiled word: what makes the painter imperfect", low=0.0, high=1.0)
+    corrupt: float = _doc(0.3, "share of captions with one spoiled word: what makes the painter imperfect", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)

@@ -131,11 +131,15 @@ def sample_scene(rng: np.random.Generator, spec: Spec) -> Scene:
     return Scene(tuple(objects), pairs)
 
 
-def _describe(rng: np.random.Generator, obj: Obj) -> Thing:
-    """The object, with its colour, or with a random part of its attributes."""
-    if rng.random() < 0.6:
+def _describe(rng: np.random.Generator, obj: Obj, plain: float = 0.35) -> Thing:
+    """The object with one attribute or several; `plain` is the share with its colour alone."""
+    draw = rng.random()
+    if draw < plain:
         return Thing(obj.shape, obj.color)
-    keep = rng.random(3) < (0.6, 0.5, 0.4)
+    if draw < plain + 0.5 * (1 - plain):
+        texture = bool(rng.random() < 0.5)
+        return Thing(obj.shape, None, obj.texture if texture else None, None if texture else obj.size)
+    keep = rng.random(3) < (0.8, 0.5, 0.4)
     return Thing(obj.shape, *(v if k else None for v, k in zip((obj.color, obj.texture, obj.size), keep, strict=True)))
 
 
@@ -168,7 +172,8 @@ def _true_unit(rng: np.random.Generator, scene: Scene, kind: str) -> Unit | None
     if kind == "total":
         return Unit("total", None, n)
     i = int(rng.integers(n))
-    thing = _describe(rng, scene.objects[i])
+    plain = 0.7 if kind == "relation" else 0.35
+    thing = _describe(rng, scene.objects[i], plain)
     if kind == "exist":
         return Unit("exist", thing)
     if kind == "count":
@@ -179,10 +184,10 @@ def _true_unit(rng: np.random.Generator, scene: Scene, kind: str) -> Unit | None
     true = [r for r in RELATIONS if holds(r, scene, i, j)]
     special = [r for r in true if r not in RELATIONS_2D]
     true = special if special and rng.random() < 0.7 else true
-    return Unit("relation", thing, 0, true[rng.integers(len(true))], _describe(rng, scene.objects[j])) if true else None
+    return Unit("relation", thing, 0, true[rng.integers(len(true))], _describe(rng, scene.objects[j], plain)) if true else None
 
 
-QUESTION_KINDS = ("exist", "count", "relation", "relation", "total", "exist")
+QUESTION_KINDS = (*["exist"] * 4, "count", *["relation"] * 4, "total")
 
 
 def sample_question(rng: np.random.Generator, scene: Scene, kind: str, *, held_out: bool = False) -> tuple[Unit, bool]:
@@ -199,3 +204,14 @@ def sample_question(rng: np.random.Generator, scene: Scene, kind: str, *, held_o
             return unit, want
     unit = Unit("total", None, len(scene.objects))
     return unit, True
+
+
+def sample_unique_things(rng: np.random.Generator, scene: Scene, n: int) -> list[tuple[Thing, Obj]]:
+    """Up to n descriptions that fit exactly one object of the scene, with that object."""
+    out = []
+    for i in rng.permutation(len(scene.objects))[:n]:
+        obj = scene.objects[int(i)]
+        thing = _describe(rng, obj)
+        if sum(thing.describes(o) for o in scene.objects) == 1:
+            out.append((thing, obj))
+    return out

@@ -1,0 +1,65 @@
+# Everything runs in $(VENV), which the first target makes. Each recipe line can be typed by hand in that environment.
+#   make reproduce PYTHON=python3.12 CORES=4 TORCH_INDEX=URL
+# TORCH_INDEX: a further package index for the build of torch that you want (CPU, or a CUDA version; pytorch.org's
+# selector names them). Without it you get the build of your own index: on Linux usually CUDA, which is several GB.
+
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= all
+TORCH_INDEX ?=
+
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+# Jobs share the cores with each other: waiting threads sleep, and freed memory stays with the process (in virtual
+# machines handing it back cost up to half of the CPU time). glibc reads these when a process starts.
+export OMP_WAIT_POLICY ?= PASSIVE
+export MALLOC_ARENA_MAX ?= 1
+export MALLOC_MMAP_MAX_ ?= 0
+export MALLOC_TOP_PAD_ ?= 268435456
+export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
+
+PIP := python -m pip install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+SNAKEMAKE := snakemake --cores $(CORES)
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install reproduce test study pretrain figures bench lint clean-venv
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(INSTALLED) ## make the environment; builds the C++ extension if there is a compiler
+
+$(INSTALLED): constraints.txt pyproject.toml setup.py $(wildcard csrc/*)
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(f"$(PYTHON) is Python {v}, but silmm needs 3.11 or newer: try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) setuptools pybind11 ninja
+	$(PIP) --no-build-isolation -e '.[test]'
+	python -m silmm.kernels
+	touch $(INSTALLED)
+
+reproduce: $(INSTALLED) ## the ShapeWorld loop with the default settings: results/summary.csv and figures
+	$(SNAKEMAKE)
+
+test: $(INSTALLED) ## the test suite
+	python -m pytest
+
+study: $(INSTALLED) ## three seeds and all arms (hours)
+	$(SNAKEMAKE) --configfile config/study.yaml
+
+pretrain: $(INSTALLED) ## train the base checkpoint anew (checkpoints/ has the shipped one)
+	python -m silmm pretrain --lmm discrete --seed 0 --out results/pretrain/ckpt --state results/pretrain/state
+
+figures: $(INSTALLED) ## the figures, from the results that are there
+	$(SNAKEMAKE) figures
+
+bench: $(INSTALLED) ## time the kernels against plain torch and their limits: bench/results/kernels.csv
+	python bench/kernels.py
+
+lint: $(INSTALLED) ## style, types, and the workflow's format
+	ruff check .
+	ruff format --check .
+	mypy src
+	snakefmt --check Snakefile workflow
+
+clean-venv: ## remove the environment
+	rm -rf $(VENV)

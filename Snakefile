@@ -1,0 +1,56 @@
+"""The closed loop of SILMM: a base, then per iteration prompts, images, questions, scores, pairs and alignment.
+
+Run it with `snakemake --cores all`; the keys of the configuration are explained in config/README.md.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.23.0")
+
+
+configfile: f"{workflow.basedir}/config/default.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/files.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/prompts.smk"
+include: "workflow/rules/images.smk"
+include: "workflow/rules/questions.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/pairs.smk"
+include: "workflow/rules/align.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+# The summary of all runs, and the figures.
+rule all:
+    default_target: True
+    input:
+        "<results>/summary.csv",
+        "<results>/gains.csv",
+        FIGURES,
+
+
+# The figures alone (and what they need).
+rule figures:
+    input:
+        FIGURES,
+
+
+# The bases: iteration 0 of every LMM and seed.
+rule base:
+    input:
+        BASES,
+
+
+onstart:
+    print(what_will_be_made(), file=sys.stderr)
+
+
+onsuccess:
+    print(where_to_look(), file=sys.stderr)

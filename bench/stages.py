@@ -1,0 +1,129 @@
+"""Throughput of the loop's three costly parts beside the plain way to do them, in one run.
+
+    python bench/stages.py --ckpt checkpoints/discrete_seed0 --out bench/results/stages.csv
+
+draw    images/s: `silmm`'s shared-prefix decoder against transformers' `generate` on N copies of each prompt
+answer  answers/s: all questions of an image in one pass against one forward a question
+train   tokens/s of a DPO step: cached reference log-probs against a reference forward in every step
+
+Times are CPU time of one thread, which other jobs on the machine hardly touch. The ways take turns; the median of the
+rounds is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
+
+from silmm import lmm as models
+from silmm.align import trainer
+from silmm.lmm.shapeworld import layout
+from silmm.lmm.shapeworld.lmm import DiscreteLMM
+from silmm.records import atomic_file
+from silmm.settings import Align
+from silmm.shapeworld import exam
+from silmm.shapeworld.language import units, write_question
+
+PROMPTS, SAMPLES, QUESTIONS, ROUNDS = 64, 8, 8, 5
+COLUMNS = ("op", "impl", "device", "shape", "median_ms", "items_per_s", "unit", "ratio_to_plain")
+Way = Callable[[], object]
+
+
+def drawing(lmm: DiscreteLMM) -> dict[str, Way]:
+    """Draw the same prompts both ways."""
+    prompts = [t.prompt for t in exam.prompts(PROMPTS)]
+    keys = [[("bench", i, k) for k in range(SAMPLES)] for i in range(PROMPTS)]
+    plain = LlamaForCausalLM(lmm.model.config).eval()
+    plain.load_state_dict({k: v for k, v in lmm.model.state_dict().items() if k.split(".")[0] in ("model", "lm_head")})
+    ids = torch.from_numpy(layout.draw_prefix(lmm.vocab, prompts)).repeat_interleave(SAMPLES, 0)
+    seen = (ids != lmm.vocab.pad).long()
+
+    def generate() -> object:
+        with torch.no_grad():
+            return plain.generate(
+                input_ids=ids, attention_mask=seen, do_sample=True, top_p=0.95, top_k=0, max_new_tokens=lmm.length,
+                min_new_tokens=lmm.length, pad_token_id=lmm.vocab.pad,
+            )  # fmt: skip
+
+    return {"silmm": lambda: lmm.draw(prompts, keys, temperature=1.0, top_p=0.95), "transformers generate": generate}
+
+
+def answering(lmm: DiscreteLMM) -> dict[str, Way]:
+    """Answer eight questions about each of 128 pictures both ways."""
+    tests = exam.prompts(128)
+    tokens = np.random.default_rng(0).integers(0, lmm.vocab.n_visual, (128, lmm.length))
+    pool = [write_question(u) for t in tests for u in units(t.spec)]
+    asked = [[pool[(i * QUESTIONS + k) % len(pool)] for k in range(QUESTIONS)] for i in range(128)]
+
+    def one_by_one() -> object:
+        return [lmm.answer(tokens, [[row[k]] for row in asked]) for k in range(QUESTIONS)]
+
+    return {"silmm": lambda: lmm.answer(tokens, asked), "one forward a question": one_by_one}
+
+
+def training(lmm: DiscreteLMM) -> dict[str, Way]:
+    """One DPO step of 64 pairs, with the reference's log-probs cached or computed in the step."""
+    prompts = [t.prompt for t in exam.prompts(64)]
+    tokens = np.random.default_rng(1).integers(0, lmm.vocab.n_visual, (2, 64, lmm.length))
+    data = trainer.Preferences(prompts, tokens[0], tokens[1], [])
+    settings = Align(lr=0.0, text_weight=0.0)
+    optimizer = trainer.new_optimizer(lmm, settings)
+    cached = trainer.reference_logps(lmm, data)
+
+    def step(reference: trainer.Reference) -> object:
+        return trainer.train_step(lmm, optimizer, data, reference, settings, 0, ("bench",))
+
+    return {"silmm": lambda: step(cached), "reference in every step": lambda: step(trainer.reference_logps(lmm, data))}
+
+
+def measure(ways: dict[str, Way]) -> dict[str, float]:
+    """Median seconds of each way, taking turns after one warm-up."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for round_ in range(ROUNDS + 1):
+        for name, way in ways.items():
+            start = time.process_time()
+            way()
+            if round_:
+                times[name].append(time.process_time() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def main() -> None:
+    """Measure and write the rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ckpt", type=Path, required=True, help="checkpoint folder of a discrete ShapeWorld LMM")
+    parser.add_argument("--out", type=Path, default=Path("bench/results/stages.csv"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    lmm = models.load(args.ckpt)
+    assert isinstance(lmm, DiscreteLMM)
+    images, per_pair = PROMPTS * SAMPLES, 2 * (layout.DRAW_PREFIX + lmm.length)
+    tasks = {
+        "draw": (drawing, f"{PROMPTS} prompts x {SAMPLES}", images, "images"),
+        "answer": (answering, f"128 images x {QUESTIONS}", 128 * QUESTIONS, "answers"),
+        "train": (training, "64 pairs", 64 * per_pair, "tokens"),
+    }
+    rows = []
+    for op, (make, shape, items, unit) in tasks.items():
+        times = measure(make(lmm))
+        plain = list(times.values())[-1]
+        for impl, seconds in times.items():
+            row = (op, impl, "cpu, 1 thread", shape, f"{1e3 * seconds:.1f}", f"{items / seconds:.0f}", unit, f"{plain / seconds:.2f}")
+            rows.append(row)
+            print("  ".join(str(v) for v in row))
+    with atomic_file(args.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Step 5: preference losses, cached reference log-probs, and the trainer."""

@@ -1,0 +1,130 @@
+"""Step 5's loss mathematics, once, in pure functions on log-probabilities.
+
+Nothing here knows a model: kernels and models give per-token log-probs, these functions give losses. Names and
+meaning of `loss`, `beta` and of the metrics are TRL's, so that settings and curves carry over. Shapes ride on the
+names: B pairs or sequences, T tokens, V vocabulary.
+
+Direct preference optimisation, Rafailov et al. 2023, eq. 7; the paper's D-DPO, with the paper's beta of 0.2.
+The winner anchor is the SFT term of iterative RPO (Pang et al. 2024): without it the likelihood of both sides falls,
+and pictures break.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LOSSES = ("sigmoid", "sft")
+
+
+def selective_log_softmax(logits_BTV: Tensor, ids_BT: Tensor) -> Tensor:
+    """Log-probability (nats) of each chosen token, `[B, T]`: its logit minus the row's log-sum-exp.
+
+    The same as `log_softmax` and a gather, without a second `[B, T, V]` tensor. Half precision is summed in
+    float32, where the difference of two large numbers would otherwise lose the answer.
+    """
+    if logits_BTV.shape[:-1] != ids_BT.shape:
+        raise ValueError(f"logits {tuple(logits_BTV.shape)} and ids {tuple(ids_BT.shape)} do not belong together")
+    if logits_BTV.dtype in (torch.float16, torch.bfloat16):
+        logits_BTV = logits_BTV.float()
+    chosen_BT = logits_BTV.gather(-1, ids_BT.unsqueeze(-1)).squeeze(-1)
+    return chosen_BT - logits_BTV.logsumexp(-1)
+
+
+def _masked(logps_BT: Tensor, mask_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Log-probs with zeros where the mask is off, and the number of tokens of each sequence `[B]`."""
+    if mask_BT is None:
+        return logps_BT, logps_BT.new_full(logps_BT.shape[:1], logps_BT.shape[1])
+    if mask_BT.shape != logps_BT.shape:
+        raise ValueError(f"logps {tuple(logps_BT.shape)} and mask {tuple(mask_BT.shape)} do not belong together")
+    on_BT = mask_BT.bool()
+    # Not a product: a padded position may hold -inf, and -inf * 0 is nan, in the gradient too.
+    return logps_BT.masked_fill(~on_BT, 0.0), on_BT.sum(1).to(logps_BT.dtype)
+
+
+def sequence_logps(logps_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+    """Log-probability of each sequence `[B]`: the SUM over its tokens (mask true, or all without a mask)."""
+    return _masked(logps_BT, mask_BT)[0].sum(1)
+
+
+def sft(logps_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+    """Mean negative log-likelihood per token of each sequence, `[B]`: the winner anchor.
+
+    The mean is taken within a sequence first, so every image weighs the same however many tokens it has. (TRL's
+    `sft` loss pools the tokens of the batch instead; the two agree where all sequences are equally long, as visual
+    tokens are.) A sequence without any token has loss 0.
+    """
+    kept_BT, tokens_B = _masked(logps_BT, mask_BT)
+    return -kept_BT.sum(1) / tokens_B.clamp(min=1)
+
+
+def dpo(
+    policy_chosen_B: Tensor, policy_rejected_B: Tensor, ref_chosen_B: Tensor, ref_rejected_B: Tensor, beta: float
+) -> Tensor:
+    """Sigmoid DPO losses `[B]` of sequence log-probs: `-log sigmoid(beta * margin)`, with
+
+        margin = (policy_chosen - ref_chosen) - (policy_rejected - ref_rejected).
+
+    One loss a pair: whoever averages, averages these, never the margins (the mean inside the log-sigmoid is another
+    objective). `logsigmoid` and not `log(sigmoid)`: finite, with gradient, at any margin. log 2 where policy and
+    reference agree.
+    """
+    margin_B = (policy_chosen_B - ref_chosen_B) - (policy_rejected_B - ref_rejected_B)
+    return -F.logsigmoid(beta * margin_B)
+
+
+def preference_loss(
+    chosen_BT: Tensor,
+    rejected_BT: Tensor,
+    ref_chosen_B: Tensor,
+    ref_rejected_B: Tensor,
+    *,
+    loss: str = "sigmoid",
+    beta: float = 0.2,
+    sft_weight: float = 0.0,
+    chosen_mask_BT: Tensor | None = None,
+    rejected_mask_BT: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss that step 5 descends, a scalar, and its metrics under TRL's names (detached 0-d tensors).
+
+    `loss="sigmoid"`: mean(dpo) + sft_weight * mean(sft of the chosen).
+    `loss="sft"`: sft_weight * mean(sft of the chosen), the anchor alone at the same weight: the control arm that
+    differs from `sigmoid` by nothing but the preference term. Its DPO metrics are still measured, never descended.
+
+    Args:
+        chosen_BT, rejected_BT: the policy's per-token log-probs, with gradient.
+        ref_chosen_B, ref_rejected_B: the reference's sequence log-probs, cached; a gradient through them is refused,
+            as it would mean that the policy itself stands where the reference should.
+        beta: DPO temperature.
+        sft_weight: weight of the winner anchor.
+        chosen_mask_BT, rejected_mask_BT: true at tokens that count; all of them without a mask.
+
+    Raises:
+        ValueError: an unknown loss, or a reference that carries a gradient.
+    """
+    if loss not in LOSSES:
+        raise ValueError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}")
+    if ref_chosen_B.requires_grad or ref_rejected_B.requires_grad:
+        raise ValueError("the reference log-probs carry a gradient: compute them under torch.no_grad()")
+    policy_chosen_B = sequence_logps(chosen_BT, chosen_mask_BT)
+    policy_rejected_B = sequence_logps(rejected_BT, rejected_mask_BT)
+    preference = dpo(policy_chosen_B, policy_rejected_B, ref_chosen_B, ref_rejected_B, beta).mean()
+    anchor = sft(chosen_BT, chosen_mask_BT).mean()
+    total = sft_weight * anchor + (preference if loss == "sigmoid" else 0.0)
+
+    with torch.no_grad():
+        reward_chosen_B = beta * (policy_chosen_B - ref_chosen_B)
+        reward_rejected_B = beta * (policy_rejected_B - ref_rejected_B)
+        metrics = {
+            "loss": total.detach(),
+            "dpo_loss": preference.detach(),
+            "nll_loss": anchor.detach(),
+            "rewards/chosen": reward_chosen_B.mean(),
+            "rewards/rejected": reward_rejected_B.mean(),
+            "rewards/margins": (reward_chosen_B - reward_rejected_B).mean(),
+            "rewards/accuracies": (reward_chosen_B > reward_rejected_B).to(total.dtype).mean(),
+            "logps/chosen": policy_chosen_B.mean(),
+            "logps/rejected": policy_rejected_B.mean(),
+        }
+    return total, metrics

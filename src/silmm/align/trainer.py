@@ -1,0 +1,126 @@
+"""The alignment trainer: DPO on visual tokens with a winner anchor, against cached reference log-probs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from silmm import rng as keyed
+from silmm.align.losses import preference_loss, sequence_logps
+from silmm.lmm.interface import LMM
+from silmm.settings import Align
+
+REFERENCE_BLOCK = 128
+TEXTS = 16  # own prompts and own question lists a step, to keep the policy from forgetting how to write
+WARMUP = 5
+
+
+class Preferences(NamedTuple):
+    """Training pairs, and the policy's own texts that it should still be able to write."""
+
+    prompts: list[str]  # [M]
+    chosen: np.ndarray  # tokens [M, L]
+    rejected: np.ndarray  # tokens [M, L]
+    texts: list[tuple[str, str, str]]  # (task, input, output)
+
+
+class Reference(NamedTuple):
+    """Log-probs of the reference, computed once."""
+
+    chosen_M: Tensor
+    rejected_M: Tensor
+
+
+@torch.no_grad()
+def reference_logps(policy: LMM, data: Preferences) -> Reference:
+    """Sequence log-probs of both sides under the policy as it is now: the reference of this iteration."""
+    sides = []
+    for tokens in (data.chosen, data.rejected):
+        blocks = [
+            sequence_logps(policy.token_logps(data.prompts[i : i + REFERENCE_BLOCK], tokens[i : i + REFERENCE_BLOCK]))
+            for i in range(0, len(tokens), REFERENCE_BLOCK)
+        ]
+        sides.append(torch.cat(blocks))
+    return Reference(*sides)
+
+
+def steps_of(settings: Align, pairs: int) -> int:
+    """Optimiser steps: whole batches, the last one of an epoch may be smaller."""
+    return settings.epochs * -(-pairs // settings.batch)
+
+
+def batch_of(settings: Align, pairs: int, step: int, key: tuple) -> np.ndarray:
+    """Pair numbers of a step: each epoch is one keyed permutation, so any step can be remade."""
+    per_epoch = -(-pairs // settings.batch)
+    epoch, place = divmod(step, per_epoch)
+    order = keyed.generator(*key, "epoch", epoch).permutation(pairs)
+    return order[place * settings.batch : (place + 1) * settings.batch]
+
+
+def learning_rate(settings: Align, step: int, steps: int) -> float:
+    """Warm-up over a few steps, then linear to a tenth."""
+    return settings.lr * min(1.0, (step + 1) / WARMUP) * (1.0 - 0.9 * step / max(1, steps))
+
+
+def train_step(
+    policy: LMM, optimizer: torch.optim.Optimizer, data: Preferences, reference: Reference, settings: Align,
+    step: int, key: tuple,
+) -> dict[str, float]:  # fmt: skip
+    """One optimiser step; returns TRL's metrics."""
+    chosen = batch_of(settings, len(data.prompts), step, key)
+    prompts = [data.prompts[i] for i in chosen]
+    both = policy.token_logps(prompts * 2, np.concatenate([data.chosen[chosen], data.rejected[chosen]]))
+    index = torch.from_numpy(chosen)
+    loss, metrics = preference_loss(
+        both[: len(chosen)],
+        both[len(chosen) :],
+        reference.chosen_M[index],
+        reference.rejected_M[index],
+        loss=settings.loss,
+        beta=settings.beta,
+        sft_weight=settings.sft_weight,
+    )
+    if settings.text_weight and data.texts:
+        picked = keyed.generator(*key, "texts", step).integers(len(data.texts), size=min(TEXTS, len(data.texts)))
+        text_loss = policy.text_nll([data.texts[i] for i in picked])
+        loss = loss + settings.text_weight * text_loss
+        metrics["text_loss"] = text_loss.detach()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    metrics["grad_norm"] = torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+    optimizer.step()
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def train(
+    policy: LMM,
+    data: Preferences,
+    reference: Reference,
+    settings: Align,
+    *,
+    key: tuple,
+    start: int = 0,
+    optimizer: torch.optim.Optimizer,
+    after_step: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
+) -> None:
+    """Train in place from step `start` to the end. Same key, data and settings: same weights."""
+    steps = steps_of(settings, len(data.prompts))
+    for step in range(start, steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(settings, step, steps)
+        metrics = train_step(policy, optimizer, data, reference, settings, step, key)
+        after_step(step, metrics)
+
+
+def new_optimizer(policy: LMM, settings: Align) -> torch.optim.Optimizer:
+    """AdamW, fresh for every iteration."""
+    return torch.optim.AdamW(policy.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.0)
+
+
+def own_texts(prompts: Sequence[tuple[str, str]], questions: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """(task, input, output) of the policy's own (sub-category, prompt) and (prompt, question list) pairs."""
+    return [("write", name, text) for name, text in prompts] + [("ask", text, asked) for text, asked in questions]

@@ -1,0 +1,274 @@
+"""Runs, arms and iterations: which files there are, and which arm makes the ones that several arms share.
+
+An arm is a named difference from the config's stage settings. A file of iteration t depends on the settings of
+its stage and on the files before it, back to the base; two arms for which all of these are equal share the file,
+and it is made in the folder of the first of them (`Plan.home`). Pure functions of the config: no file is touched.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import re
+import shlex
+import typing
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, NamedTuple
+
+from silmm.errors import InputError
+from silmm.settings import STAGES, check
+
+ARM_STAGES = tuple(name for name in STAGES if name != "pretrain")  # the arms of a seed share its base
+LMMS = ("discrete",)
+KEYS = ("lmms", "seeds", "shards", "iterations", "control_iterations", "shipped", "main", "arms", "pathvars", *STAGES)
+
+# What a stage reads of its own iteration; every one reads the policy that came before, too.
+_INPUTS: dict[str, tuple[str, ...]] = {
+    "prompts": (),
+    "images": ("prompts",),
+    "questions": ("prompts",),
+    "score": ("images", "questions"),
+    "pairs": ("score", "questions", "images"),
+    "align": ("pairs", "prompts", "questions", "images"),
+    "evaluate": ("align", "pairs", "prompts", "images"),
+}
+
+
+class Entry(NamedTuple):
+    """One judged policy of one LMM and seed: where its row stands, and the arm whose folder holds the files."""
+
+    arm: str
+    iteration: int
+    home: str
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm: the settings of every stage, whether it trains, and its last iteration."""
+
+    name: str
+    settings: Mapping[str, Any]
+    train: bool
+    iterations: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The checked config. The main arm comes first, the others by name: no merging of files can change that."""
+
+    lmms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    shards: int
+    settings: Mapping[str, Any]
+    arms: Mapping[str, Arm]
+    shipped: Mapping[tuple[str, int], str]
+
+    def home(self, arm: str, iteration: int, stage: str) -> str:
+        """The first arm whose file of this stage and iteration is the same."""
+        wanted = self._fingerprint(arm, iteration, stage)
+        for name, other in self.arms.items():
+            makes = iteration <= other.iterations and (other.train or stage == "evaluate")
+            if makes and self._fingerprint(name, iteration, stage) == wanted:
+                return name
+        return arm  # an iteration beyond the plan, asked for by its file name
+
+    def entries(self) -> Iterator[Entry]:
+        """Every judged policy but the base, arm by arm."""
+        for name, arm in self.arms.items():
+            for t in range(1, arm.iterations + 1):
+                yield Entry(name, t, self.home(name, t, "evaluate"))
+
+    def options(self, stage: str, arm: str | None = None) -> str:
+        """The command line options that hand a stage its settings, all of them, in the order of the fields."""
+        settings = self.arms[arm].settings[stage] if arm else self.settings[stage]
+        return " ".join(_option(stage, f.name, getattr(settings, f.name)) for f in dataclasses.fields(settings))
+
+    def _fingerprint(self, arm: str, iteration: int, stage: str) -> str:
+        """A hash of everything that a file depends on; equal for two arms exactly when their files are the same."""
+        key = arm, iteration, stage
+        if key not in self._known:
+            own = self.arms[arm]
+            parts = ["base"]
+            if iteration:
+                inputs = _INPUTS[stage] if own.train else ()
+                parts = [
+                    stage,
+                    str(iteration),
+                    str(own.settings[stage]),
+                    self._fingerprint(arm, iteration - 1, "align"),
+                ]
+                parts += [self._fingerprint(arm, iteration, name) for name in inputs]
+            self._known[key] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return self._known[key]
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, int, str], str]:
+        return {}
+
+
+def flag(stage: str, field: str) -> str:
+    """The option of a settings field; `evaluate` also takes a prompts file, so its number is `--n-prompts`."""
+    return "--n-prompts" if (stage, field) == ("evaluate", "prompts") else "--" + field.replace("_", "-")
+
+
+def _option(stage: str, field: str, value: Any) -> str:
+    option = flag(stage, field)
+    if isinstance(value, bool):
+        return option if value else "--no-" + option[2:]
+    return f"{option} {shlex.quote(','.join(value) if isinstance(value, tuple) else str(value))}"
+
+
+def typed(config: Any) -> Any:
+    """The config with numbers, true, false and null where texts spell them.
+
+    `--config 'align={lr: 1e-3}'` arrives as texts, and YAML itself reads 1e-3 (without a point) as one.
+    """
+    if isinstance(config, Mapping):
+        return {key: typed(value) for key, value in config.items()}
+    if isinstance(config, list):
+        return [typed(value) for value in config]
+    if not isinstance(config, str):
+        return config
+    if config in _WORDS:
+        return _WORDS[config]
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(config)
+    return config
+
+
+_WORDS = {"true": True, "false": False, "null": None, "~": None}
+
+
+# --- from the config ----------------------------------------------------------------------------------------------
+
+
+def plan(config: Mapping[str, Any]) -> Plan:
+    """Check the config and return the plan; InputError names the key, its value, and what it should be.
+
+    An arm that is null does not run: that is how one config file takes away an arm of another.
+    """
+    for key in config:
+        if key not in KEYS:
+            raise InputError(f"config: unknown key '{key}'; known are {', '.join(KEYS)}")
+    settings = {stage: _settings(stage, _section(config, stage), stage) for stage in STAGES}
+    iterations = _whole(config, "iterations", 1)
+    controls = min(iterations, _whole(config, "control_iterations", 1))
+    changes = {name: own for name, own in _section(config, "arms").items() if own is not None}
+    main = config.get("main")
+    if main not in changes:
+        raise InputError(f"config: main is {main!r}: must be one of the arms ({', '.join(map(str, changes))})")
+    names = sorted(changes, key=lambda name: (name != main, str(name)))
+    arms = {name: _arm(name, changes[name], settings, iterations if name == main else controls) for name in names}
+    if not arms[main].train:
+        raise InputError(f"config: arms.{main}: the main arm must train")
+    return Plan(
+        lmms=_list(config, "lmms", str, LMMS),
+        seeds=_list(config, "seeds", int),
+        shards=_whole(config, "shards", 1),
+        settings=settings,
+        arms=arms,
+        shipped=_shipped(_section(config, "shipped")),
+    )
+
+
+def _arm(name: Any, changes: Any, settings: Mapping[str, Any], iterations: int) -> Arm:
+    where = f"arms.{name}"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) or name == "base":
+        raise InputError(f"config: {where}: an arm's name is lower case letters, digits and '_', and not 'base'")
+    if not isinstance(changes, Mapping):
+        raise InputError(f"config: {where} is {changes!r}: must be a mapping of stages ({{}} for no change)")
+    for key in changes:
+        if key not in (*ARM_STAGES, "train"):
+            raise InputError(f"config: unknown key '{where}.{key}'; known are {', '.join(ARM_STAGES)}, train")
+    train = changes.get("train", True)
+    if not isinstance(train, bool):
+        raise InputError(f"config: {where}.train is {train!r}: must be true or false")
+    if extra := [key for key in changes if not train and key not in ("train", "evaluate")]:
+        raise InputError(f"config: {where}.{extra[0]} has no effect: an arm that does not train is only evaluated")
+    own = {
+        stage: _settings(stage, _section(changes, stage, where + "."), f"{where}.{stage}", settings[stage])
+        for stage in ARM_STAGES
+    }
+    return Arm(name, own, train, iterations if train else 1)
+
+
+def _settings(stage: str, section: Mapping[str, Any], where: str, base: Any = None) -> Any:
+    """The settings dataclass of a stage: `base` (or the defaults) with the section's values."""
+    base = STAGES[stage]() if base is None else base
+    hints = _hints(STAGES[stage])
+    for key in section:
+        if key not in hints:
+            raise InputError(f"config: unknown key '{where}.{key}'; known are {', '.join(hints)}")
+    values = {key: _value(value, hints[key], f"{where}.{key}") for key, value in section.items()}
+    settings = dataclasses.replace(base, **values)
+    try:
+        check(settings)
+    except ValueError as error:
+        raise InputError(f"config: {'' if where == stage else where + ': '}{error}") from None
+    return settings
+
+
+def _value(value: Any, hint: Any, where: str) -> Any:
+    """A config value as the type of its field: whole numbers are numbers too, nothing else is converted."""
+    if typing.get_origin(hint) is tuple:
+        if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise InputError(f"config: {where} is {value!r}: must be a list of texts")
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint or (hint is float and not math.isfinite(value)):
+        kind = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[hint]
+        raise InputError(f"config: {where} is {value!r}: must be {kind}")
+    return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _section(config: Mapping[str, Any], key: str, prefix: str = "") -> Mapping[str, Any]:
+    section = config.get(key)
+    if section is None:
+        return {}
+    if not isinstance(section, Mapping):
+        raise InputError(f"config: {prefix}{key} is {section!r}: must be a mapping")
+    return section
+
+
+def _whole(config: Mapping[str, Any], key: str, low: int) -> int:
+    value = config.get(key)
+    if type(value) is not int or value < low:
+        raise InputError(f"config: {key} is {value!r}: must be a whole number, at least {low}")
+    return value
+
+
+def _list(config: Mapping[str, Any], key: str, kind: type, choices: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+    values: Any = config.get(key)
+    what = f"names out of {', '.join(choices)}" if choices else "whole numbers, not negative"
+
+    def ok(value: Any) -> bool:
+        return value in choices if choices else value >= 0
+
+    right = isinstance(values, list) and len(values) > 0 and len(set(map(str, values))) == len(values)
+    if not right or any(type(value) is not kind for value in values) or any(not ok(value) for value in values):
+        raise InputError(f"config: {key} is {values!r}: must be a list, without repetition, of {what}")
+    return tuple(values)
+
+
+def _shipped(section: Mapping[str, Any]) -> dict[tuple[str, int], str]:
+    """{lmm: {seed: folder}} flattened; null says that there is none."""
+    folders = {}
+    for lmm in section:
+        for seed, folder in _section(section, lmm, "shipped.").items():
+            where = f"shipped.{lmm}.{seed}"
+            if not str(seed).isdecimal() or lmm not in LMMS or not (folder is None or isinstance(folder, str)):
+                raise InputError(f"config: {where} is {folder!r}: must be LMM: {{SEED: FOLDER}}")
+            if folder is not None:
+                folders[lmm, int(seed)] = folder
+    return folders

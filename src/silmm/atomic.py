@@ -1,0 +1,77 @@
+"""Files and folders that appear under their final name whole, or not at all.
+
+Everything is written under a temporary name in the same folder, flushed to the disk and renamed. A
+process killed in between leaves only the temporary name, which the next writer of the same file removes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PREFIX = ".partial-"  # a prefix, so that the temporary name keeps the suffix that libraries go by
+_SYNC_ONE_BY_ONE = 32  # an fsync costs milliseconds a file: a folder with more files is synced in one call
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; on success it is renamed to `path`, on an error it is removed."""
+    path = Path(path)
+    temporary = _fresh(path)
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        _remove(temporary)
+        raise
+    _sync(path.parent)
+
+
+@contextmanager
+def atomic_dir(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder to fill; on success it becomes `path` (a former folder there is replaced)."""
+    path = Path(path)
+    temporary = _fresh(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        files = [p for p in temporary.rglob("*") if p.is_file()]
+        if len(files) > _SYNC_ONE_BY_ONE:
+            os.sync()
+        else:
+            for file in files:
+                _sync(file)
+        _remove(path)  # a folder cannot be renamed over a full one
+        temporary.rename(path)
+    except BaseException:
+        _remove(temporary)
+        raise
+    _sync(path.parent)
+
+
+def _fresh(path: Path) -> Path:
+    """The temporary name of `path`, with the leftover of a killed writer removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(_PREFIX + path.name)
+    _remove(temporary)
+    return temporary
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Flush one file, or the entries of one folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

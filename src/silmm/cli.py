@@ -1,0 +1,139 @@
+"""The `silmm` command: one sub-command a stage of the paper, and a few to look at what came out.
+
+What is imported here decides how fast `silmm --help` answers: torch, numpy and pyarrow wait until a command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from silmm import __version__
+from silmm.cli_options import (
+    STAGE_OPTIONS,
+    Parser,
+    add_drawing,
+    add_options,
+    add_stage,
+    check_inputs,
+    paths_and_keys,
+    settings_from,
+)
+from silmm.errors import InputError
+from silmm.settings import STAGES, check
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 on success, 2 with one line on stderr for what the user can mend."""
+    args = build_parser().parse_args(argv)
+    try:
+        set_threads(args.threads)
+        args.run(args)
+    except InputError as error:
+        return _fail(args.command, str(error))
+    except OSError as error:  # missing file, no permission, full disk
+        if error.strerror is None:
+            raise
+        return _fail(args.command, f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    return 0
+
+
+def build_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(
+        prog="silmm",
+        description="Self-improvement of large multimodal models (SILMM, arXiv 2412.05818), step by step.",
+        epilog="The whole loop runs as a workflow: snakemake --cores all",
+    )
+    parser.add_argument("--version", action="version", version=f"silmm {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    for stage in STAGES:
+        add_stage(commands, stage).set_defaults(run=_stage)
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str, options: str | None = None) -> Parser:
+        sub: Parser = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        if options is not None:
+            add_options(sub, options)
+        return sub
+
+    sub = command("gather", _gather, "Join the score tables of the shards.", "out")
+    sub.add_argument("shards", nargs="+", type=Path, metavar="SHARD.parquet")
+    command("summarize", _summarize, "Gather all evaluations into summary.csv and gains.csv.", "entry out gains-out")
+    command("figure", _figure, "Draw accuracy by iteration, with the controls.", "summary gains out")
+    text = "Draw the same prompts with two policies, side by side."
+    command("contact-sheet", _contact_sheet, text, "base after seed out")
+    add_drawing(command("draw", _draw, "Draw a prompt."))
+    sub = command("ask", _ask, "Ask a yes/no question about an image.", "ckpt")
+    sub.add_argument("image", type=Path, metavar="IMAGE")
+    sub.add_argument("question", metavar="QUESTION")
+    return parser
+
+
+def set_threads(threads: int) -> None:
+    """Fix the number of threads; only what is imported afterwards obeys."""
+    os.environ.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), MKL_DYNAMIC="FALSE")
+
+
+def _stage(args: argparse.Namespace) -> None:
+    settings = settings_from(args, args.command)
+    keywords = paths_and_keys(args, STAGE_OPTIONS[args.command])
+    _module(f"stages.{args.command}").run(settings, **keywords)
+
+
+def _gather(args: argparse.Namespace) -> None:
+    from silmm.records import gather
+
+    gather(args.shards, args.out)
+
+
+def _summarize(args: argparse.Namespace) -> None:
+    entry = _module("report.entries").Entry
+    entries = []
+    for values in args.entry:
+        folder = values.pop("dir")
+        entries.append(entry(**values, eval=folder / "eval.parquet", stats=folder / "eval.stats.json"))
+    _module("report.summarize").run(entries, args.out, args.gains_out)
+
+
+def _figure(args: argparse.Namespace) -> None:
+    check_inputs((args.summary,), "summary")
+    check_inputs((args.gains,), "gains")
+    _module("report.accuracy").run(args.summary, args.gains, args.out)
+
+
+def _contact_sheet(args: argparse.Namespace) -> None:
+    _module("stages.contact_sheet").run(**paths_and_keys(args, "base after seed out"))
+
+
+def _draw(args: argparse.Namespace) -> None:
+    names = ("temperature", "top_p")
+    sampling = {name: getattr(args, f"images.{name}") for name in names}
+    try:
+        check(STAGES["images"](**sampling))
+    except ValueError as error:
+        raise InputError(str(error).replace("images.", "")) from None
+    keywords = paths_and_keys(args, "ckpt out seed")
+    _module("stages.inference").draw(prompt=args.prompt, n=args.n, best=args.best, **sampling, **keywords)
+
+
+def _ask(args: argparse.Namespace) -> None:
+    keywords = paths_and_keys(args, "ckpt")
+    if not args.image.is_file():
+        raise InputError(f"{args.image}: no such file")
+    _module("stages.inference").ask(image=args.image, question=args.question, **keywords)
+
+
+def _module(name: str) -> Any:
+    """Import `silmm.<name>`: late, because stages import torch."""
+    return importlib.import_module(f"silmm.{name}")
+
+
+def _fail(command: str, message: str) -> int:
+    print(f"silmm {command}: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,202 @@
+"""The options of every command: those of a stage's settings from its dataclass, the others from one table.
+
+No heavy import here: `silmm --help` must answer in a third of a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import typing
+from pathlib import Path
+from typing import Any, NoReturn
+
+from silmm.arms import LMMS, flag
+from silmm.errors import InputError
+from silmm.settings import STAGES, Images
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors on one line and no abbreviated options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        """Print `silmm images: error: ...` and exit with 2."""
+        sys.stderr.write(f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        raise SystemExit(2)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise argparse.ArgumentTypeError(f"'{text}' is no shard: I/N with I from 0 to N-1, e.g. 0/2")
+    return int(index), int(count)
+
+
+def _entry(text: str) -> dict[str, Any]:
+    fields = dict(part.partition("=")[::2] for part in text.split(",", 4))
+    if sorted(fields) != ["arm", "dir", "iteration", "lmm", "seed"]:
+        raise argparse.ArgumentTypeError(f"'{text}' is no lmm=...,arm=...,seed=...,iteration=...,dir=...")
+    if not (fields["seed"].isdecimal() and fields["iteration"].isdecimal()):
+        raise argparse.ArgumentTypeError(f"'{text}': seed and iteration must be whole numbers")
+    numbers = {name: int(fields[name]) for name in ("seed", "iteration")}
+    return {**fields, **numbers, "dir": Path(fields["dir"])}
+
+
+def _above_zero(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' must be a whole number, at least 1")
+    return int(text)
+
+
+def _not_negative(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' must be a whole number, not negative")
+    return int(text)
+
+
+_FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
+_DIR: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+
+# Inputs: they must exist, which is checked before anything heavy is imported.
+INPUTS: dict[str, dict[str, Any]] = {
+    "ckpt": {**_DIR, "help": "checkpoint folder of the policy"},
+    "base": {**_DIR, "help": "checkpoint folder of the base"},
+    "after": {**_DIR, "help": "checkpoint folder of the policy to stand beside it"},
+    "shipped": {**_DIR, "help": "a base that was made before: copied if it was made with these settings"},
+    "prompts": {**_FILE, "help": "prompts.jsonl of this iteration"},
+    "qa": {**_FILE, "help": "qa.jsonl of this iteration"},
+    "scores": {**_FILE, "help": "scores.parquet of this iteration"},
+    "pairs": {**_FILE, "help": "pairs.parquet of this iteration"},
+    "images": {**_DIR, "nargs": "+", "help": "image folders (shards) of this iteration"},
+    "summary": {**_FILE, "help": "summary.csv"},
+    "gains": {**_FILE, "help": "gains.csv"},
+}
+OTHERS: dict[str, dict[str, Any]] = {
+    "out": {"type": Path, "metavar": "PATH", "help": "what to write; it appears whole or not at all"},
+    "stats": {**_FILE, "help": "counts and measurements to write beside it"},
+    "state": {**_DIR, "help": "folder of resumable training state"},
+    "gains-out": {**_FILE, "help": "gains.csv to write: paired differences to the base and between arms"},
+    "lmm": {"choices": LMMS, "default": LMMS[0], "help": "which of ShapeWorld's LMMs"},
+    "seed": {"type": _not_negative, "default": 0, "help": "every random draw is keyed by it"},
+    "iteration": {"type": _above_zero, "metavar": "T", "help": "number of the iteration, from 1"},
+    "shard": {"type": _shard, "default": (0, 1), "metavar": "I/N", "help": "the I-th of N parts, from 0"},
+    "entry": {
+        "type": _entry,
+        "action": "append",
+        "metavar": "lmm=L,arm=A,seed=S,iteration=T,dir=D",
+        "help": "one judged policy: D holds eval.parquet and eval.stats.json; the base is iteration 0; give one each",
+    },
+}
+
+# The options of each stage, in the order of --help; [x] is optional.
+STAGE_OPTIONS = {
+    "pretrain": "lmm seed out state [shipped]",
+    "prompts": "ckpt seed iteration out stats",
+    "images": "ckpt prompts seed iteration shard out",
+    "questions": "ckpt prompts out stats",
+    "score": "ckpt qa images out",
+    "pairs": "scores qa images seed iteration out",
+    "align": "ckpt pairs prompts qa images seed iteration out state",
+    "evaluate": "ckpt seed out stats [pairs] [prompts] [images]",
+}
+
+
+def add_options(parser: argparse.ArgumentParser, names: str) -> None:
+    """Add the named options (`[x]`: optional) and --threads."""
+    for name in names.split():
+        plain = name.strip("[]")
+        spec = INPUTS.get(plain) or OTHERS[plain]
+        required = plain == name and "default" not in spec
+        dest = plain.replace("-", "_")
+        parser.add_argument(f"--{plain}", dest=dest, required=required, **_with_default(spec))
+    parser.add_argument("--threads", **_with_default({"type": _above_zero, "default": 1, "help": "CPU threads"}))
+
+
+def add_stage(commands: Any, stage: str) -> Parser:
+    """Add the command of a stage."""
+    kind = STAGES[stage]
+    parser: Parser = commands.add_parser(stage, help=_first_line(kind), description=_first_line(kind))
+    add_options(parser, STAGE_OPTIONS[stage])
+    group = parser.add_argument_group("settings")
+    hints = typing.get_type_hints(kind)
+    for f in dataclasses.fields(kind):
+        add_setting(group, stage, f, hints[f.name])
+    return parser
+
+
+def add_setting(group: Any, stage: str, field: dataclasses.Field[Any], hint: Any) -> None:
+    """Add the option of one settings field: its type, default, choices and help."""
+    default, meta = field.default, field.metadata
+    spec: dict[str, Any] = {"dest": f"{stage}.{field.name}", "default": default}
+    if hint is bool:
+        spec["action"] = argparse.BooleanOptionalAction
+    elif typing.get_origin(hint) is tuple:
+        spec |= {"type": lambda text: tuple(text.split(",")), "metavar": "A,B,..."}
+        default = ",".join(typing.cast(tuple[str, ...], default))
+    elif meta.get("choices"):
+        spec["choices"] = meta["choices"]
+    else:
+        spec |= {"type": hint, "metavar": hint.__name__.upper()}
+    text = f"{meta.get('help', '')} (default: {default})".replace("%", "%%")
+    group.add_argument(flag(stage, field.name), help=text, **spec)
+
+
+def settings_from(args: argparse.Namespace, stage: str) -> Any:
+    """The settings dataclass of a stage from parsed options; InputError where a limit is broken."""
+    from silmm.settings import check
+
+    kind = STAGES[stage]
+    settings = kind(**{f.name: getattr(args, f"{stage}.{f.name}") for f in dataclasses.fields(kind)})
+    try:
+        check(settings)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return settings
+
+
+def paths_and_keys(args: argparse.Namespace, names: str) -> dict[str, Any]:
+    """The named options as keyword arguments; InputError for an input that is not there."""
+    keywords: dict[str, Any] = {"threads": args.threads}
+    for name in (name.strip("[]") for name in names.split()):
+        value = getattr(args, name.replace("-", "_"))
+        value = tuple(value) if isinstance(value, list) else value
+        if name in INPUTS and value is not None:
+            check_inputs(value if isinstance(value, tuple) else (value,), name)
+        keywords[name.replace("-", "_")] = value
+    return keywords
+
+
+def check_inputs(paths: tuple[Path, ...], name: str) -> None:
+    """InputError for a path that is not there, or a folder that is a file or the other way round."""
+    for path in paths:
+        folder = INPUTS[name]["metavar"] == "DIR"
+        if not (path.is_dir() if folder else path.is_file()):
+            kind = "folder" if folder else "file"
+            raise InputError(f"{path}: {'not a ' if path.exists() else 'no such '}{kind} (--{name})")
+
+
+def add_drawing(parser: Parser) -> None:
+    """Add the options of `silmm draw`; temperature and top_p have the defaults of step 2."""
+    parser.add_argument("prompt", metavar="PROMPT")
+    add_options(parser, "ckpt out seed")
+    parser.add_argument("--n", **_with_default({"type": _above_zero, "default": 8, "help": "images to draw"}))
+    parser.add_argument("--best", action="store_true", help="keep only the one that the LMM itself scores best")
+    hints = typing.get_type_hints(Images)
+    for f in dataclasses.fields(Images):
+        if f.name in ("temperature", "top_p"):
+            add_setting(parser, "images", f, hints[f.name])
+
+
+def _with_default(spec: dict[str, Any]) -> dict[str, Any]:
+    if spec.get("default") is None:
+        return spec
+    default = "/".join(map(str, spec["default"])) if isinstance(spec["default"], tuple) else spec["default"]
+    return {**spec, "help": f"{spec['help']} (default: {default})"}
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0].replace("%", "%%")

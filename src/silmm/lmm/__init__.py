@@ -1,0 +1,28 @@
+"""Large multimodal models behind one interface: `load(folder)` gives an `LMM` (see `silmm.lmm.interface`)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from silmm.errors import InputError
+
+if TYPE_CHECKING:
+    from silmm.lmm.interface import LMM as LMM
+
+
+def load(folder: Path) -> LMM:
+    """The LMM of a checkpoint folder. Raises InputError when the folder is not a checkpoint that silmm knows."""
+    config = Path(folder) / "config.json"
+    try:
+        family = json.loads(config.read_text(encoding="utf-8")).get("silmm_family")
+    except FileNotFoundError:
+        raise InputError(f"{config}: no such file: {folder} is not a checkpoint folder") from None
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{config}: not a JSON object ({error})") from None
+    if family == "shapeworld_discrete":
+        from silmm.lmm.shapeworld import checkpoint
+
+        return checkpoint.load(Path(folder))
+    raise InputError(f"{config}: silmm_family is {family!r}: expected shapeworld_discrete")

@@ -1,0 +1,84 @@
+"""Checkpoint folders of the discrete ShapeWorld LMM, in Hugging Face's layout; every weight is accounted for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers.models.llama.configuration_llama import LlamaConfig
+
+from silmm.errors import InputError
+from silmm.lmm.shapeworld import vocab as vocabulary
+from silmm.lmm.shapeworld.lmm import DiscreteLMM
+from silmm.lmm.shapeworld.model import ShapeWorldLlama
+from silmm.lmm.shapeworld.vq import VQTokenizer
+
+FAMILY = "shapeworld_discrete"
+_CARD = """---
+library_name: transformers
+license: apache-2.0
+tags: [silmm, shapeworld]
+---
+# A discrete ShapeWorld LMM
+
+Made by silmm: a tiny `LlamaForCausalLM` over words and visual tokens that draws, looks, asks and writes in ShapeWorld.
+`silmm draw "a red circle left of a blue square" --ckpt .` draws with it, `silmm ask IMAGE QUESTION --ckpt .` asks it.
+
+`model.safetensors` holds the transformer, `visual_tokenizer.safetensors` the VQ tokenizer, `tokenizer.json` the words.
+"""
+
+
+def save(lmm: DiscreteLMM, folder: Path) -> None:
+    """Write the folder (it must exist, and be empty)."""
+    config = lmm.model.config.to_dict() | {"silmm_family": FAMILY, "architectures": ["LlamaForCausalLM"]}
+    config.pop("transformers_version", None)
+    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    _save(lmm.model, folder / "model.safetensors")
+    _save(lmm.tokenizer, folder / "visual_tokenizer.safetensors")
+    lmm.vocab.tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "README.md").write_text(_CARD, encoding="utf-8")
+
+
+def _save(module: torch.nn.Module, file: Path) -> None:
+    save_file({k: v.contiguous() for k, v in sorted(module.state_dict().items())}, str(file), {"format": "pt"})
+
+
+def load(folder: Path) -> DiscreteLMM:
+    """Load the folder. Raises InputError naming a missing file, or every missing, unexpected or misshapen weight."""
+    for name in ("model.safetensors", "visual_tokenizer.safetensors", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder / name}: no such file: {folder} is not a whole checkpoint")
+    try:
+        vocab = vocabulary.load(folder)
+    except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
+        raise InputError(f"{folder / 'tokenizer.json'}: not a tokenizer ({error})") from error
+    config = LlamaConfig.from_pretrained(folder, attn_implementation="sdpa")
+    if config.vocab_size != len(vocab):
+        raise InputError(f"{folder}: config.json has vocab_size {config.vocab_size}, tokenizer.json {len(vocab)} tokens")
+    model = ShapeWorldLlama(config)
+    _fill(model, folder / "model.safetensors")
+    tokenizer = VQTokenizer(vocab.n_visual)
+    _fill(tokenizer, folder / "visual_tokenizer.safetensors")
+    return DiscreteLMM(model.eval(), tokenizer.eval().requires_grad_(False), vocab)
+
+
+def _fill(module: torch.nn.Module, file: Path) -> None:
+    """Load weights, refusing by name whatever does not fit."""
+    try:
+        weights = load_file(str(file))
+    except SafetensorError as error:
+        raise InputError(f"{file}: not a safetensors file ({error})") from error
+    own = module.state_dict()
+    problems = [f"{k} is missing" for k in own if k not in weights]
+    problems += [f"{k} is unexpected" for k in weights if k not in own]
+    problems += [
+        f"{k} is {list(weights[k].shape)}, not {list(own[k].shape)}"
+        for k in own
+        if k in weights and weights[k].shape != own[k].shape
+    ]
+    if problems:
+        raise InputError(f"{file}: {'; '.join(problems[:5])}{f' and {len(problems) - 5} more' * (len(problems) > 5)}")
+    module.load_state_dict(weights)

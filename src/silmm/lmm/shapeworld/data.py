@@ -1,0 +1,110 @@
+"""Training examples from the world: captioned pictures (some captions spoiled), questions, lists, texts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from silmm import rng as keyed
+from silmm.lmm.shapeworld import layout
+from silmm.lmm.shapeworld.vocab import Vocab
+from silmm.shapeworld import sample
+from silmm.shapeworld.language import SUBCATEGORIES, Spec, category, units, write_prompt, write_question
+from silmm.shapeworld.render import render
+from silmm.shapeworld.scene import Scene
+from silmm.shapeworld.spoil import spoil
+
+
+class Batch(NamedTuple):
+    """One step's examples. `*_target` is -100 where nothing is learned."""
+
+    draw_ids: np.ndarray  # [B, DRAW_PREFIX], to be followed by the codes of draw_images
+    draw_images: np.ndarray  # uint8 [B, 30, 30, 3]
+    look_images: np.ndarray  # uint8 [C, 30, 30, 3]
+    branches: layout.Packed  # questions, then the list of objects, of each look image
+    branch_target: np.ndarray  # next token where it is learned, the shape of branches.ids
+    text_ids: np.ndarray  # [E, T]
+    text_target: np.ndarray
+
+
+N_QUESTIONS = len(sample.QUESTION_KINDS)
+N_WHERE = 2
+DRAW, LOOK, LIST, ASK, WRITE = 40, 32, 8, 8, 8
+ASK_TOKENS = 48
+
+
+def spec_pool(seed: int, n: int) -> list[Spec]:
+    """Training specifications, the sub-categories in turn, none with a held-out composition."""
+    rng = keyed.generator(seed, "pretrain", "specs")
+    return [sample.sample_spec(rng, SUBCATEGORIES[i % len(SUBCATEGORIES)], held_out=False) for i in range(n)]
+
+
+def question_text(spec: Spec) -> str:
+    """The questions that a prompt should be split into, one after another."""
+    return " ".join(write_question(unit) for unit in units(spec))
+
+
+def _branches(rng: np.random.Generator, vocab: Vocab, scenes: list[Scene]) -> tuple[layout.Packed, np.ndarray]:
+    """Questions and the list of objects of each scene, and the token to learn at each place (-100: none)."""
+    rows, targets = [], []
+    for number, scene in enumerate(scenes):
+        asked = [sample.sample_question(rng, scene, kind) for kind in sample.QUESTION_KINDS]
+        branches = [layout.question_branch(vocab, write_question(unit, rng)) for unit, _ in asked]
+        learned = [[-100] * (len(b) - 1) + [vocab.yes if ok else vocab.no] for b, (_, ok) in zip(branches, asked, strict=True)]
+        for thing, obj in sample.sample_unique_things(rng, scene, N_WHERE):
+            found = layout.where_branch(vocab, thing, obj)
+            branches.append(found[:-1])
+            learned.append([-100] * (len(found) - 3) + found[-2:])
+        if number < LIST:
+            listed = layout.list_branch(vocab, scene)
+            branches.append(listed[:-1])
+            learned.append(listed[1:])
+        rows.append(branches)
+        targets.append([t for branch in learned for t in branch])
+    packed = layout.pack(vocab, rows)
+    target = np.full_like(packed.ids, -100)
+    for row, learned in zip(target, targets, strict=True):
+        row[: len(learned)] = learned
+    return packed, target
+
+
+def _texts(rng: np.random.Generator, vocab: Vocab, pool: list[Spec]) -> tuple[np.ndarray, np.ndarray]:
+    """Prompts to write and questions to ask, in rows of one length."""
+    width = layout.PROMPT_WORDS + 3 + ASK_TOKENS
+    ids = np.full((ASK + WRITE, width), vocab.pad, np.int64)
+    target = np.full_like(ids, -100)
+    longest = 0
+    for row in range(ASK + WRITE):
+        spec = pool[rng.integers(len(pool))]
+        prompt = write_prompt(spec, rng)
+        if row < ASK:
+            prefix = layout.ask_prefix(vocab, [prompt])[0]
+            answer = [*vocab.encode(question_text(spec)), vocab.eos]
+        else:
+            prefix = layout.write_prefix(vocab, [str(category(spec))])[0]
+            answer = [*vocab.encode(prompt), vocab.eos]
+        n = len(prefix) + len(answer) - 1
+        longest = max(longest, n)
+        ids[row, :n] = [*prefix, *answer[:-1]]
+        target[row, len(prefix) - 1 : n] = answer
+    return ids[:, :longest], target[:, :longest]
+
+
+def make_batch(seed: int, step: int, vocab: Vocab, pool: list[Spec], corrupt: float) -> Batch:
+    """The examples of one training step, a pure function of seed and step."""
+    rng = keyed.generator(seed, "pretrain", "batch", step)
+    drawn = [pool[rng.integers(len(pool))] for _ in range(DRAW)]
+    captions = [write_prompt(spoil(rng, s) if rng.random() < corrupt else s, rng) for s in drawn]
+    seen = [sample.sample_scene(rng, pool[rng.integers(len(pool))]) for _ in range(LOOK)]
+    branches, branch_target = _branches(rng, vocab, seen)
+    text_ids, text_target = _texts(rng, vocab, pool)
+    return Batch(
+        layout.draw_prefix(vocab, captions),
+        render([sample.sample_scene(rng, spec) for spec in drawn]),
+        render(seen),
+        branches,
+        branch_target,
+        text_ids,
+        text_target,
+    )

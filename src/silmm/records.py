@@ -1,0 +1,219 @@
+"""The files that pass between the stages: their schemas, atomic writing and checked reading.
+
+A file that is missing, cut short, or holds something else than its schema says raises `RecordError` with one
+line that names the file and what is wrong with it. The same rows give the same bytes: keys in the order of the
+schema, fixed compression, no time stamps. pyarrow is imported when a table is touched, not with this module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from silmm.atomic import atomic_dir, atomic_file
+from silmm.errors import InputError, RecordError
+from silmm.schemas import (
+    EVAL,
+    INDEX,
+    PAIRS,
+    SCORES,
+    EvalStats,
+    Metric,
+    Prompt,
+    PromptQuestions,
+    PromptStats,
+    Question,
+    Table,
+)
+from silmm.typed_json import one_of, parse, short
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["EVAL", "INDEX", "PAIRS", "SCORES", "EvalStats", "InputError", "Metric", "Prompt", "PromptQuestions"]
+__all__ += ["PromptStats", "Question", "RecordError", "Table", "atomic_dir", "atomic_file", "gather", "read_json"]
+__all__ += ["read_jsonl", "read_table", "write_json", "write_jsonl", "write_table"]
+
+Row = TypeVar("Row")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # prompt ids are parts of file names
+
+
+def write_table(path: Path, columns: Mapping[str, Any] | pa.Table, schema: Table) -> None:
+    """Write columns (lists or one-dimensional arrays) as parquet; RecordError when they break the schema."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not isinstance(columns, pa.Table):
+        if missing := set(schema.columns) ^ set(columns):
+            raise RecordError(f"{path}: columns {', '.join(sorted(missing))} are missing or unknown")
+        try:
+            arrays = [pa.array(columns[name], type=_arrow(kind)) for name, kind in schema.columns.items()]
+            columns = pa.table(arrays, names=list(schema.columns))
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise RecordError(f"{path}: {_line(error)}") from error
+    _check_table(path, columns, schema, hint="")
+    with atomic_file(path) as temporary:
+        pq.write_table(columns, temporary, compression="zstd", store_schema=False)
+
+
+def read_table(path: Path, schema: Table) -> pa.Table:
+    """The checked table; RecordError when the file is missing, damaged, or breaks the schema."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    hint = _hint(schema.stage)
+    if not Path(path).is_file():
+        raise RecordError(f"{path}: no such file; run the stage that makes it (silmm {schema.stage})")
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RecordError(f"{path}: not a readable parquet file ({_line(error)}){hint}") from error
+    _check_table(path, table, schema, hint)
+    return table
+
+
+def gather(shards: Sequence[Path], out: Path, schema: Table = SCORES) -> None:
+    """Join the shards of a table in the given order; a row that two shards hold is an error."""
+    import pyarrow as pa
+
+    write_table(out, pa.concat_tables([read_table(shard, schema) for shard in shards]).combine_chunks(), schema)
+
+
+def _check_table(path: Path, table: pa.Table, schema: Table, hint: str) -> None:
+    import pyarrow.compute as pc
+
+    if table.column_names != list(schema.columns):
+        raise RecordError(
+            f"{path}: columns are {', '.join(table.column_names)}: expected {', '.join(schema.columns)}{hint}"
+        )
+    for name, kind in schema.columns.items():
+        column = table[name]
+        if column.type != _arrow(kind):
+            raise RecordError(f"{path}: column '{name}' is {column.type}: expected {kind}{hint}")
+        if column.null_count:
+            raise RecordError(f"{path}: column '{name}' has {column.null_count} missing values{hint}")
+        if kind.startswith("float") and not pc.all(pc.is_finite(column), min_count=0).as_py():
+            raise RecordError(f"{path}: column '{name}' has values that are not finite{hint}")
+    for name in schema.probabilities if table.num_rows else ():
+        low, high = (pc.min_max(table[name])[end].as_py() for end in ("min", "max"))
+        if low < 0 or high > 1:
+            raise RecordError(f"{path}: column '{name}' spans {low:g} to {high:g}: expected probabilities{hint}")
+    for name, allowed in schema.choices.items():
+        if unknown := sorted(set(table[name].unique().to_pylist()) - set(allowed)):
+            raise RecordError(f"{path}: column '{name}' has {unknown[0]!r}: {one_of(allowed)}{hint}")
+    counts = table.group_by(list(schema.key)).aggregate([([], "count_all")])
+    if counts.num_rows != table.num_rows:
+        twice = counts.filter(pc.greater(counts["count_all"], 1)).to_pylist()[0]
+        raise RecordError(f"{path}: duplicate row {', '.join(f'{k}={twice[k]}' for k in schema.key)}{hint}")
+
+
+def _arrow(kind: str) -> pa.DataType:
+    import pyarrow as pa
+
+    return pa.bool_() if kind == "bool" else getattr(pa, kind)()
+
+
+# --- JSON lines and JSON ------------------------------------------------------------------------------------------
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    """Write dataclass rows, one a line, keys in the order of the fields; RecordError when a row breaks its schema."""
+    rows = list(rows)
+    _check_rows(path, rows, "")
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        for row in rows:
+            stream.write(json.dumps(dataclasses.asdict(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_jsonl(path: Path, kind: type[Row]) -> list[Row]:
+    """The checked rows of a JSON lines file as `kind` (Prompt, PromptQuestions)."""
+    stage = kind.STAGE  # type: ignore[attr-defined]
+    hint = _hint(stage)
+    rows: list[Row] = []
+    for number, line in enumerate(_text(path, stage).split("\n")[:-1], 1):
+        rows.append(typing.cast(Row, _parse(line, kind, f"{path}:{number}", hint)))
+    _check_rows(path, rows, hint)
+    return rows
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file with sorted keys; dataclasses and numpy scalars become plain values, NaN is refused."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, kind: type[Row]) -> Row:
+    """The checked content of a JSON file as `kind` (PromptStats, EvalStats); keys beyond its fields are ignored."""
+    stage = kind.STAGE  # type: ignore[attr-defined]
+    return typing.cast(Row, _parse(_text(path, stage), kind, str(path), _hint(stage), extra=True))
+
+
+def _text(path: Path, stage: str) -> str:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecordError(f"{path}: no such file; run the stage that makes it (silmm {stage})") from None
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path}: not UTF-8 text ({error}){_hint(stage)}") from error
+    if text and not text.endswith("\n"):
+        raise RecordError(f"{path}: cut short, the last line has no end{_hint(stage)}")
+    return text
+
+
+def _parse(text: str, kind: type, where: str, hint: str, extra: bool = False) -> Any:
+    try:
+        return parse(text, kind, extra)
+    except RecordError as error:
+        raise RecordError(f"{where}: {error}{hint}") from None
+
+
+def _check_rows(path: Path, rows: Sequence[Any], hint: str) -> None:
+    """Check values, ids and links of dataclass rows; the line number is the position in the file."""
+    seen: set[str] = set()
+    for number, row in enumerate(rows, 1):
+        try:
+            _check_row(row, "", seen)
+            if isinstance(row, PromptQuestions):
+                ids: set[str] = set()
+                for i, question in enumerate(row.questions):
+                    _check_row(question, f"questions[{i}].", ids)
+                for question in row.questions:
+                    if lost := set(question.parents) - (ids - {question.id}):
+                        raise RecordError(f"question '{question.id}' has unknown parent '{sorted(lost)[0]}'")
+        except RecordError as error:
+            raise RecordError(f"{path}:{number}: {error}{hint}") from None
+
+
+def _check_row(row: Any, prefix: str, seen: set[str]) -> None:
+    for f in dataclasses.fields(row):
+        value, name = getattr(row, f.name), f"{prefix}{f.name}"
+        if f.metadata.get("choices") and value not in f.metadata["choices"]:
+            raise RecordError(f"field '{name}' is {short(value)}: {one_of(f.metadata['choices'])}")
+        if f.metadata.get("id"):
+            if not _ID.fullmatch(value):
+                raise RecordError(f"field '{name}' is {short(value)}: expected letters, digits, '.', '_' and '-'")
+            if value in seen:
+                raise RecordError(f"field '{name}' is {short(value)}: this id was there before")
+            seen.add(value)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if hasattr(value, "item"):  # a scalar of numpy or torch
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no place in a JSON file")
+
+
+def _hint(stage: str) -> str:
+    return f"; delete the file and re-run the stage that makes it (silmm {stage})"
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""What a run shows: the tables of all evaluations, the figure, pictures before and after. No torch."""

@@ -1,0 +1,132 @@
+"""The schemas of the stage files: a dataclass for a row of JSON, a `Table` for a parquet file.
+
+Rows carry ids, never positions. `silmm.records` reads and writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+CATEGORIES = ("attribute", "layout", "semantic", "complex")
+SUBCATEGORIES = ("color", "shape", "texture", "spatial_2d", "spatial_3d", "numeracy", "non_spatial", "complex")
+
+
+# --- rows of the JSON lines files ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One row of prompts.jsonl: a prompt that the policy wrote, with the number of the draft that was kept."""
+
+    STAGE = "prompts"
+
+    id: str = field(metadata={"id": True})
+    category: str = field(metadata={"choices": CATEGORIES})
+    subcategory: str = field(metadata={"choices": SUBCATEGORIES})
+    prompt: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """One yes/no question; `parents` are the ids of the questions (same prompt) that it presupposes."""
+
+    id: str = field(metadata={"id": True})
+    text: str
+    expected: str = field(default="yes", metadata={"choices": ("yes", "no")})
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptQuestions:
+    """One row of qa.jsonl: the units that the policy split a prompt into, and its questions about them."""
+
+    STAGE = "questions"
+
+    prompt_id: str = field(metadata={"id": True})
+    units: tuple[str, ...]
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True)
+class PromptStats:
+    """prompts.stats.json: how many drafts were written, kept, and dropped by reason."""
+
+    STAGE = "prompts"
+
+    kept: int
+    drafts: int
+    dropped: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measurement of a policy that is not a row per image."""
+
+    metric: str
+    sampler: str
+    category: str
+    value: float
+    n: int
+
+
+@dataclass(frozen=True)
+class EvalStats:
+    """eval.stats.json."""
+
+    STAGE = "evaluate"
+
+    metrics: tuple[Metric, ...]
+
+
+# --- tables -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Table:
+    """The schema of a parquet file: column types, the columns that identify a row, and limits of values."""
+
+    stage: str
+    columns: Mapping[str, str]
+    key: tuple[str, ...]
+    probabilities: tuple[str, ...] = ()
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+INDEX = Table("images", {"prompt_id": "string", "sample": "int32", "file": "string"}, ("prompt_id", "sample"))
+SCORES = Table(
+    "score",
+    {"prompt_id": "string", "sample": "int32", "question_id": "string", "p_yes": "float32", "p_no": "float32"},
+    ("prompt_id", "sample", "question_id"),
+    probabilities=("p_yes", "p_no"),
+)
+PAIRS = Table(
+    "pairs",
+    {
+        "prompt_id": "string",
+        "chosen": "int32",
+        "rejected": "int32",
+        "score_chosen": "float64",
+        "score_rejected": "float64",
+    },
+    ("prompt_id", "chosen", "rejected"),
+)
+EVAL = Table(
+    "evaluate",
+    {
+        "sampler": "string",
+        "prompt_id": "string",
+        "subcategory": "string",
+        "sample": "int32",
+        "unit": "string",
+        "kind": "string",
+        "oracle": "bool",
+        "p_yes": "float32",
+        "p_no": "float32",
+        "malformed": "bool",
+    },
+    ("sampler", "prompt_id", "sample", "unit"),
+    probabilities=("p_yes", "p_no"),
+    choices={"subcategory": SUBCATEGORIES},
+)

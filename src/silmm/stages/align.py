@@ -1,0 +1,108 @@
+"""Step 5: align the policy to its own preferences (paper section 3.4); the result is the next policy and reference."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from silmm import lmm as models
+from silmm.align import state as states
+from silmm.align import trainer
+from silmm.records import PAIRS, Prompt, PromptQuestions, RecordError, atomic_dir, read_jsonl, read_table
+from silmm.settings import Align
+from silmm.stages.representations import read_tokens
+from silmm.stages.runtime import prepare
+
+SAVE_EVERY = 20  # steps
+
+
+def load_preferences(pairs: Path, prompts: Path, qa: Path, images: tuple[Path, ...]) -> trainer.Preferences:
+    """Join pairs with prompts and tokens by id. Raises RecordError for a pair whose prompt or image is not there."""
+    text = {row.id: row for row in read_jsonl(prompts, Prompt)}
+    tokens = read_tokens(images)
+    rows = read_table(pairs, PAIRS).to_pylist()
+    for row in rows:
+        prompt_id = row["prompt_id"]
+        if prompt_id not in text:
+            raise RecordError(f"{pairs}: prompt {prompt_id} is not in {prompts}")
+        for side in ("chosen", "rejected"):
+            if (prompt_id, row[side]) not in tokens:
+                raise RecordError(f"{pairs}: sample {row[side]} of prompt {prompt_id} is in none of the image folders")
+        if not row["score_chosen"] > row["score_rejected"]:
+            raise RecordError(f"{pairs}: prompt {prompt_id}: chosen does not score higher than rejected")
+    asked = [
+        (text[r.prompt_id].prompt, " ".join(q.text for q in r.questions))
+        for r in read_jsonl(qa, PromptQuestions)
+        if r.questions and r.prompt_id in text
+    ]
+    return trainer.Preferences(
+        [text[row["prompt_id"]].prompt for row in rows],
+        np.stack([tokens[row["prompt_id"], row["chosen"]] for row in rows]),
+        np.stack([tokens[row["prompt_id"], row["rejected"]] for row in rows]),
+        trainer.own_texts([(row.subcategory, row.prompt) for row in text.values()], asked),
+    )
+
+
+def run(
+    settings: Align,
+    *,
+    ckpt: Path,
+    pairs: Path,
+    prompts: Path,
+    qa: Path,
+    images: tuple[Path, ...],
+    seed: int,
+    iteration: int,
+    out: Path,
+    state: Path,
+    threads: int = 1,
+) -> None:
+    """Train, keeping resumable state in `state`; write the checkpoint and `training.jsonl` (metrics of every step)."""
+    prepare(threads)
+    data = load_preferences(pairs, prompts, qa, images)
+    key = (seed, "align", iteration)
+    mark = states.fingerprint(
+        {**dataclasses.asdict(settings), "key": key, "threads": threads}, [ckpt, pairs, prompts, qa, *images]
+    )
+    policy = models.load(ckpt)
+    reference = trainer.reference_logps(policy, data)
+    optimizer = trainer.new_optimizer(policy, settings)
+    start, log = _resume(state, mark, policy, optimizer)
+    steps = trainer.steps_of(settings, len(data.prompts))
+    bar = tqdm(total=steps, initial=start, desc="align", mininterval=5)
+
+    def after_step(step: int, metrics: dict[str, float]) -> None:
+        log.append({"step": step, **metrics})
+        bar.update()
+        if (step + 1) % SAVE_EVERY == 0 and step + 1 < steps:
+            weights = [p.detach() for p in policy.parameters()]
+            states.save(state, mark, step + 1, {"weights": weights, "optimizer": optimizer.state_dict(), "log": log})
+
+    trainer.train(
+        policy, data, reference, settings, key=key, start=start, optimizer=optimizer, after_step=after_step
+    )
+    bar.close()
+    with atomic_dir(out) as folder:
+        policy.save(folder)
+        lines = [json.dumps(row) + "\n" for row in log]
+        (folder / "training.jsonl").write_text("".join(lines), encoding="utf-8")
+    states.clear(state)
+
+
+def _resume(state: Path, mark: str, policy: models.LMM, optimizer: object) -> tuple[int, list[dict[str, float]]]:
+    """The step to go on from and the log so far, with weights and optimizer state put back."""
+    import torch
+
+    found = states.load(state, mark)
+    if found is None:
+        return 0, []
+    start, saved = found
+    with torch.no_grad():
+        for own, kept in zip(policy.parameters(), saved["weights"], strict=True):
+            own.copy_(kept)
+    optimizer.load_state_dict(saved["optimizer"])  # type: ignore[attr-defined]
+    return start, saved["log"]

@@ -1,0 +1,166 @@
+"""Judge a policy by the exact oracle on held-out compositions, and see whether it forgot how to look and to write."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from silmm import lmm as models
+from silmm.lmm.interface import LMM
+from silmm.records import EVAL, PAIRS, EvalStats, Metric, Prompt, read_jsonl, read_table, write_json, write_table
+from silmm.settings import Evaluate
+from silmm.shapeworld import exam
+from silmm.shapeworld.language import SUBCATEGORIES, parse_prompt, units, write_question
+from silmm.shapeworld.oracle import judge, read
+from silmm.stages.questions import coverage, questions_of, split
+from silmm.stages.representations import read_tokens
+from silmm.stages.runtime import prepare, progress
+from silmm.stages.sampler import parse_sampler
+from silmm.stages.scoring import image_score
+
+SIGHTS = 160  # specifications in the looking test
+WRITTEN = 256  # prompts that the policy writes in the writing test
+QUESTION_TOKENS = 80
+BLOCK = 64  # prompts
+
+
+def run(
+    settings: Evaluate,
+    *,
+    ckpt: Path,
+    seed: int,
+    out: Path,
+    stats: Path,
+    pairs: Path | None = None,
+    prompts: Path | None = None,
+    images: tuple[Path, ...] | None = None,
+    threads: int = 1,
+) -> None:
+    """One row a (sampler, prompt, sample, unit), and the metrics that are not a row per image."""
+    prepare(threads)
+    policy = models.load(ckpt)
+    tests = exam.prompts(settings.prompts)
+    asked = [split(text)[0] for text in policy.ask([t.prompt for t in tests], max_tokens=QUESTION_TOKENS)]
+    metrics = _coverage(tests, asked) + _looking(policy) + _writing(policy, seed)
+    columns: dict[str, list] = {name: [] for name in EVAL.columns}
+    for sampler in settings.samplers:
+        metrics += _drawing(policy, settings, sampler, seed, tests, asked, columns)
+    if pairs and prompts and images:
+        metrics += _pairing(policy, pairs, prompts, images)
+    write_table(out, columns, EVAL)
+    write_json(stats, EvalStats(tuple(metrics)))
+
+
+def _mean_by(metric: str, sampler: str, values: dict[str, list[float]]) -> list[Metric]:
+    """One Metric a sub-category that has values."""
+    return [Metric(metric, sampler, name, float(np.mean(v)), len(v)) for name, v in sorted(values.items()) if v]
+
+
+def _coverage(tests: list[exam.EvalPrompt], asked: list) -> list[Metric]:
+    shares = defaultdict(list)
+    for test, questions in zip(tests, asked, strict=True):
+        shares[test.subcategory].append(coverage(test.prompt, questions) or 0.0)
+    return _mean_by("question_coverage", "greedy", shares)
+
+
+def _looking(policy: LMM) -> list[Metric]:
+    """VQA accuracy on rendered held-out scenes, each unit once where it holds and once where it does not."""
+    from silmm.shapeworld.render import render
+
+    sights = exam.sights(SIGHTS)
+    tokens = policy.tokenize(render([s.scene for s in sights]))
+    answers = policy.answer(tokens, [[write_question(s.unit)] for s in sights])
+    right = defaultdict(list)
+    for sight, probs in zip(sights, answers, strict=True):
+        right[sight.subcategory].append(float((probs[0, 0] > probs[0, 1]) == sight.holds))
+    return _mean_by("vqa_accuracy", "greedy", right)
+
+
+def _writing(policy: LMM, seed: int) -> list[Metric]:
+    """Share of self-written prompts that are in the language and of the sub-category (held-out ones count as valid)."""
+    names = [SUBCATEGORIES[i % len(SUBCATEGORIES)] for i in range(WRITTEN)]
+    texts = policy.write(names, [(seed, "evaluate", "write", i) for i in range(WRITTEN)], temperature=1.0)
+    valid = defaultdict(list)
+    for name, text in zip(names, texts, strict=True):
+        valid[name].append(float(exam.refusal(text, name) in (None, "held_out")))
+    return _mean_by("prompt_valid", "t1.0", valid)
+
+
+def _drawing(
+    policy: LMM,
+    settings: Evaluate,
+    sampler: str,
+    seed: int,
+    tests: list[exam.EvalPrompt],
+    asked: list,
+    columns: dict[str, list],
+) -> list[Metric]:
+    """Draw, judge and self-score all tests with one sampler; appends to `columns`."""
+    temperature, top_p = parse_sampler(sampler)
+    draws = settings.n * settings.best_of
+    own, spread = defaultdict(list), defaultdict(list)
+    for start in progress(range(0, len(tests), BLOCK), f"evaluate {sampler}"):
+        block = tests[start : start + BLOCK]
+        keys = [[(seed, "evaluate", sampler, t.id, k) for k in range(draws)] for t in block]
+        tokens = policy.draw([t.prompt for t in block], keys, temperature=temperature, top_p=top_p)
+        tokens, scores = _keep_best(policy, settings, tokens, asked[start : start + BLOCK])
+        for test, values, rows in zip(block, scores, tokens, strict=True):
+            own[test.subcategory] += [v for v in values if v is not None]
+            if len(rows) > 1:
+                spread[test.subcategory].append(float(np.mean(rows[0] != rows[1:])))
+        _judge(policy, sampler, block, tokens, columns)
+    return _mean_by("self_score", sampler, own) + _mean_by("diversity", sampler, spread)
+
+
+def _keep_best(
+    policy: LMM, settings: Evaluate, tokens_PNL: np.ndarray, asked: list
+) -> tuple[np.ndarray, list[list[float | None]]]:
+    """The best of each `best_of` draws by the policy's own score, and the scores; None where it asked nothing."""
+    p, draws, length = tokens_PNL.shape
+    questions = [[text for text, _ in rows] for rows in asked for _ in range(draws)]
+    answers = policy.answer(tokens_PNL.reshape(-1, length), questions)
+    records = [questions_of("e", rows).questions for rows in asked for _ in range(draws)]
+    scores = [image_score(r, a) if len(r) else None for r, a in zip(records, answers, strict=True)]
+    ranked = np.array([-np.inf if s is None else s for s in scores]).reshape(p, settings.n, settings.best_of)
+    best = ranked.argmax(-1) + settings.best_of * np.arange(settings.n)
+    kept = np.take_along_axis(tokens_PNL, best[..., None], 1)
+    return kept, [[scores[i * draws + k] for k in row] for i, row in enumerate(best)]
+
+
+def _judge(
+    policy: LMM, sampler: str, block: list[exam.EvalPrompt], tokens: np.ndarray, columns: dict[str, list]
+) -> None:
+    """The oracle's and the policy's verdict on every unit of every picture."""
+    n = tokens.shape[1]
+    flat = tokens.reshape(len(block) * n, -1)
+    scenes = read(policy.render(flat))
+    claims = [units(t.spec) for t in block for _ in range(n)]
+    answers = policy.answer(flat, [[write_question(u) for u in rows] for rows in claims])
+    for i, (scene, rows, probs) in enumerate(zip(scenes, claims, answers, strict=True)):
+        test = block[i // n]
+        for unit, (p_yes, p_no) in zip(rows, probs, strict=True):
+            row = (sampler, test.id, test.subcategory, i % n, unit.key(), unit.kind, judge(unit, scene),
+                   float(p_yes), float(p_no), scene is None)  # fmt: skip
+            for name, value in zip(columns, row, strict=True):
+                columns[name].append(value)
+
+
+def _pairing(policy: LMM, pairs: Path, prompts: Path, images: tuple[Path, ...]) -> list[Metric]:
+    """Share of this iteration's pairs in which the oracle prefers the chosen picture (share of units that hold)."""
+    text = {row.id: row for row in read_jsonl(prompts, Prompt)}
+    tokens = read_tokens(images)
+    rows = read_table(pairs, PAIRS).to_pylist()
+    needed = sorted({(r["prompt_id"], r[side]) for r in rows for side in ("chosen", "rejected")})
+    scenes = dict(zip(needed, read(policy.render(np.stack([tokens[k] for k in needed]))), strict=True))
+
+    def held(prompt_id: str, sample: int) -> float:
+        spec = parse_prompt(text[prompt_id].prompt)
+        return float(np.mean([judge(u, scenes[prompt_id, sample]) for u in units(spec)])) if spec else 0.0
+
+    right = defaultdict(list)
+    for row in rows:
+        better = held(row["prompt_id"], row["chosen"]) > held(row["prompt_id"], row["rejected"])
+        right[text[row["prompt_id"]].subcategory].append(float(better))
+    return _mean_by("pair_accuracy", "step2", right)

@@ -1,0 +1,93 @@
+"""For users: draw a prompt (best of N by self-score), and ask about a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from silmm import lmm as models
+from silmm.errors import InputError
+from silmm.records import atomic_dir, atomic_file
+from silmm.stages.questions import questions_of, split
+from silmm.stages.runtime import prepare
+from silmm.stages.scoring import image_score
+
+QUESTION_TOKENS = 80
+SCALE = 8  # pictures for people are shown this much larger
+
+
+def draw(
+    *,
+    ckpt: Path,
+    prompt: str,
+    n: int,
+    best: bool,
+    out: Path,
+    seed: int,
+    temperature: float,
+    top_p: float,
+    threads: int = 1,
+) -> None:
+    """Draw n pictures and print the self-score of each; `best` writes the best to the file `out`, else all to a folder."""
+    prepare(threads)
+    lmm = models.load(ckpt)
+    prompt = prompt.lower().strip().rstrip(".")
+    try:
+        tokens = lmm.draw([prompt], [[(seed, "draw", k) for k in range(n)]], temperature=temperature, top_p=top_p)[0]
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    asked, _ = split(lmm.ask([prompt], max_tokens=QUESTION_TOKENS)[0])
+    scores = [float("nan")] * n
+    if asked:
+        rows = questions_of("draw", asked).questions
+        answers = lmm.answer(tokens, [[text for text, _ in asked]] * n)
+        scores = [image_score(rows, a) for a in answers]
+        print("questions: " + " ".join(text for text, _ in asked))
+    else:
+        print("questions: none (the LMM wrote no well-formed question, so there are no scores)")
+    pictures = lmm.render(tokens)
+    order = sorted(range(n), key=lambda k: (-scores[k] if asked else 0.0, k))
+    for k in range(n):
+        print(f"sample {k}: self-score {scores[k]:+.3f}" + ("  <- best" if best and k == order[0] else ""))
+    if best:
+        file = out / "best.png" if out.is_dir() else out
+        if file.suffix.lower() != ".png":
+            raise InputError(f"{file}: --out with --best is a .png file or an existing folder")
+        with atomic_file(file) as temporary:
+            _picture(pictures[order[0]]).save(temporary, format="PNG")
+        print(f"wrote {file}")
+        return
+    if out.is_file() or out.suffix.lower() == ".png":
+        raise InputError(f"{out}: --out is a folder, unless --best asks for one picture")
+    if out.is_dir() and any(p.suffix != ".png" for p in out.iterdir()):
+        raise InputError(f"{out}: holds other files than pictures: give a new folder")
+    with atomic_dir(out) as folder:
+        for k, pixels in enumerate(pictures):
+            _picture(pixels).save(folder / f"sample_{k}.png")
+    print(f"wrote {n} pictures to {out}")
+
+
+def _picture(pixels: np.ndarray) -> Image.Image:
+    image = Image.fromarray(pixels)
+    return image.resize((image.width * SCALE, image.height * SCALE), Image.Resampling.NEAREST)
+
+
+def ask(*, ckpt: Path, image: Path, question: str, threads: int = 1) -> None:
+    """Print the answer and its probabilities; the picture may be of any size (it is brought to the LMM's own)."""
+    prepare(threads)
+    lmm = models.load(ckpt)
+    try:
+        picture = Image.open(image).convert("RGB")
+    except UnidentifiedImageError:
+        raise InputError(f"{image}: not an image that can be read") from None
+    side = lmm.render(np.zeros((1, lmm.length), np.int64)).shape[1]
+    pixels = np.asarray(picture.resize((side, side), Image.Resampling.BOX))
+    text = question.lower().strip()
+    text = text if text.endswith(" ?") else text.rstrip("?").rstrip() + " ?"
+    try:
+        p_yes, p_no = lmm.answer(lmm.tokenize(pixels[None]), [[text]])[0][0]
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    print(f"{'yes' if p_yes > p_no else 'no'}  p_yes={p_yes:.3f} p_no={p_no:.3f}")

@@ -1,0 +1,85 @@
+"""Step 4b: best and worst images of a prompt make preference pairs (paper section 3.3)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from silmm import rng as keyed
+from silmm.errors import InputError
+from silmm.records import PAIRS, SCORES, PromptQuestions, read_jsonl, read_table, write_table
+from silmm.settings import Pairs
+from silmm.stages.scoring import score_images
+
+
+def choose(scores: dict[int, float], settings: Pairs) -> list[tuple[int, int]]:
+    """(chosen, rejected) samples of one prompt: the top_n against the bottom_n, in order or all combinations.
+
+    Ties are broken by sample number. A pair needs a gap of more than `min_gap`, and never holds one sample twice.
+    """
+    ranked = sorted(scores, key=lambda k: (-scores[k], k))
+    n = min(settings.top_n, len(ranked) // 2)
+    top, bottom = ranked[:n], ranked[::-1][:n]
+    drafts = [(a, b) for a in top for b in bottom] if settings.product else list(zip(top, bottom, strict=True))
+    return [(a, b) for a, b in drafts if scores[a] - scores[b] > settings.min_gap]
+
+
+def run(
+    settings: Pairs,
+    *,
+    scores: Path,
+    qa: Path,
+    images: tuple[Path, ...],
+    seed: int,
+    iteration: int,
+    out: Path,
+    threads: int = 1,
+) -> None:
+    """Pair by the LMM's own score; `random` shuffles the scores among a prompt's images: same gaps, no information."""
+    table = read_table(scores, SCORES).to_pydict()
+    questions = read_jsonl(qa, PromptQuestions)
+    by_prompt = score_images(table, questions)
+    if settings.scorer == "oracle":
+        by_prompt = _oracle_scores(images, questions)
+    if settings.scorer == "random":
+        by_prompt = {p: _shuffled(s, (seed, "pairs", iteration, p)) for p, s in by_prompt.items()}
+    columns: dict[str, list] = {name: [] for name in PAIRS.columns}
+    for prompt_id in sorted(by_prompt):
+        own = by_prompt[prompt_id]
+        for chosen, rejected in choose(own, settings):
+            row = (prompt_id, chosen, rejected, own[chosen], own[rejected])
+            for name, value in zip(columns, row, strict=True):
+                columns[name].append(value)
+    n, prompts = len(columns["chosen"]), len(set(columns["prompt_id"]))
+    print(f"pairs: {n} from {prompts} of {len(by_prompt)} prompts", file=sys.stderr)
+    if not n:
+        raise InputError(f"{scores}: no two images of a prompt differ by more than pairs.min_gap = {settings.min_gap}")
+    write_table(out, columns, PAIRS)
+
+
+def _shuffled(scores: dict[int, float], key: tuple) -> dict[int, float]:
+    samples = sorted(scores)
+    return dict(zip(samples, keyed.generator(*key).permutation([scores[k] for k in samples]).tolist(), strict=True))
+
+
+def _oracle_scores(images: Sequence[Path], questions: list[PromptQuestions]) -> dict[str, dict[int, float]]:
+    """Share of the prompt's questions that the oracle answers with yes: the upper bound of any judge."""
+    from PIL import Image
+
+    from silmm.records import INDEX
+    from silmm.shapeworld.language import parse_question
+    from silmm.shapeworld.oracle import judge, read
+
+    asked = {row.prompt_id: [parse_question(q.text) for q in row.questions] for row in questions}
+    out: dict[str, dict[int, float]] = {}
+    for folder in images:
+        index = read_table(folder / "index.parquet", INDEX).to_pylist()
+        scenes = read(np.stack([np.asarray(Image.open(folder / row["file"]).convert("RGB")) for row in index]))
+        for row, scene in zip(index, scenes, strict=True):
+            held = [judge(unit, scene) for unit in asked[row["prompt_id"]] if unit]
+            if held:
+                out.setdefault(row["prompt_id"], {})[row["sample"]] = float(np.mean(held))
+    return out

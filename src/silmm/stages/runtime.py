@@ -1,0 +1,24 @@
+"""What every stage that runs an LMM does first, and how it shows progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+import torch
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def prepare(threads: int) -> None:
+    """Fix the number of threads and insist on deterministic algorithms: same bytes, whatever the cores."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+
+
+def progress(items: Iterable[T], text: str, total: int | None = None) -> Iterable[T]:
+    """The items, with a progress bar on stderr (a line every half minute where stderr is a file)."""
+    interactive = sys.stderr.isatty()
+    return tqdm(items, desc=text, total=total, mininterval=0.1 if interactive else 30, file=sys.stderr, dynamic_ncols=True)

@@ -1,0 +1,70 @@
+"""JSON text to dataclasses, checked: one line says which field is wrong, and what it should be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import typing
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from silmm.errors import RecordError
+
+_NAMES = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
+
+
+def parse(text: str, kind: type, extra: bool = False) -> Any:
+    """An instance of the dataclass `kind`; with `extra`, keys beyond its fields are ignored, not refused.
+
+    Fields may be str, int, float, bool, `tuple[X, ...]`, `dict[str, X]` and dataclasses. Raises RecordError.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RecordError(f"not JSON ({error.msg} at column {error.colno})") from error
+    return _typed(value, kind, "", extra)
+
+
+def one_of(choices: Iterable[str]) -> str:
+    """The end of a message about a value outside `choices`."""
+    return f"expected one of {', '.join(choices)}"
+
+
+def short(value: Any) -> str:
+    """A value for a message, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _typed(value: Any, hint: Any, name: str, extra: bool = False) -> Any:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_typed(item, inner[0], f"{name}[{i}]") for i, item in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return {key: _typed(item, inner[1], f"{name}.{key}") for key, item in value.items()}
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _instance(value, typing.cast(type, hint), name + "." if name else "", extra)
+    if hint is float and type(value) is int:
+        return float(value)
+    if origin is None and type(value) is hint and not (hint is float and not math.isfinite(value)):
+        return value
+    where = f"field '{name}'" if name else "the line"
+    expected = _NAMES.get((origin or hint).__name__, "an object")
+    raise RecordError(f"{where} is {short(value)}: expected {expected}")
+
+
+def _instance(value: dict[str, Any], kind: type, prefix: str, extra: bool) -> Any:
+    hints = _hints(kind)
+    if unknown := sorted(set(value) - set(hints)) if not extra else []:
+        raise RecordError(f"field '{prefix}{unknown[0]}' is unknown: {one_of(hints)}")
+    if missing := [name for name in hints if name not in value]:
+        raise RecordError(f"field '{prefix}{missing[0]}' is missing")
+    return kind(**{name: _typed(value[name], hint, prefix + name) for name, hint in hints.items()})
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}

@@ -1,0 +1,98 @@
+"""Scores and pairs: a pair holds two samples of one prompt, in the right order, and nothing stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from silmm.errors import InputError
+from silmm.records import PAIRS, SCORES, PromptQuestions, Question, RecordError, read_table, write_jsonl, write_table
+from silmm.settings import Pairs
+from silmm.stages.pairs import choose, run
+from silmm.stages.scoring import image_score, score_images
+
+YES, NO = Question("q0", "is there a red circle ?"), Question("q1", "is there a blue square ?", "no")
+
+
+def test_score_is_the_mean_of_expected_minus_other() -> None:
+    answers = np.array([[0.9, 0.1], [0.3, 0.6]])
+    assert image_score([YES, NO], answers) == pytest.approx((0.8 + 0.3) / 2)
+    assert image_score([YES, YES], answers) == pytest.approx((0.8 - 0.3) / 2)
+
+
+def test_unknown_expected_answer_and_no_questions_are_errors() -> None:
+    with pytest.raises(ValueError, match="expected is 'three'"):
+        image_score([Question("q0", "how many ?", "three")], np.array([[0.5, 0.5]]))
+    with pytest.raises(ValueError, match="0 questions"):
+        image_score([], np.zeros((0, 2)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("product", [True, False])
+def test_pairs_are_ordered_and_distinct(seed: int, product: bool) -> None:
+    rng = np.random.default_rng(seed)
+    scores = {int(k): round(float(v), 1) for k, v in enumerate(rng.uniform(-1, 1, rng.integers(1, 9)))}
+    settings = Pairs(top_n=int(rng.integers(1, 4)), product=product, min_gap=float(rng.choice([0.0, 0.1, 0.5])))
+    pairs = choose(scores, settings)
+    assert len(set(pairs)) == len(pairs)
+    for chosen, rejected in pairs:
+        assert chosen != rejected and scores[chosen] - scores[rejected] > settings.min_gap
+    if len(scores) > 1 and pairs:
+        assert pairs[0] == (max(scores, key=lambda k: (scores[k], -k)), min(scores, key=lambda k: (scores[k], -k)))
+
+
+def test_product_is_all_combinations() -> None:
+    scores = {0: 0.9, 1: 0.7, 2: 0.0, 3: -0.5}
+    assert choose(scores, Pairs(top_n=2, product=True)) == [(0, 3), (0, 2), (1, 3), (1, 2)]
+    assert choose(scores, Pairs(top_n=2)) == [(0, 3), (1, 2)]
+
+
+def files(tmp_path: Path, rows: list[tuple]) -> dict[str, Path]:
+    prompts = sorted({r[0] for r in rows})
+    write_jsonl(tmp_path / "qa.jsonl", [PromptQuestions(p, ("exist(red circle)",), (YES,)) for p in prompts])
+    columns = dict(zip(SCORES.columns, (list(c) for c in zip(*rows, strict=True)), strict=True))
+    write_table(tmp_path / "scores.parquet", columns, SCORES)
+    return {"scores": tmp_path / "scores.parquet", "qa": tmp_path / "qa.jsonl", "out": tmp_path / "pairs.parquet"}
+
+
+@pytest.mark.parametrize("scorer", ["self", "random"])
+def test_a_prompt_without_a_gap_gives_no_pair(tmp_path: Path, scorer: str) -> None:
+    """The stale-pair trap: a prompt that fails the filter must not repeat the last prompt's samples."""
+    rows = [("p0", 0, "q0", 0.9, 0.1), ("p0", 1, "q0", 0.1, 0.9), ("p1", 0, "q0", 0.5, 0.5), ("p1", 1, "q0", 0.5, 0.5)]
+    rows += [("p2", 4, "q0", 0.2, 0.8), ("p2", 7, "q0", 0.6, 0.4)]
+    paths = files(tmp_path, rows)
+    run(Pairs(scorer=scorer), **paths, images=(), seed=0, iteration=1)
+    found = read_table(paths["out"], PAIRS).to_pylist()
+    assert [r["prompt_id"] for r in found] == ["p0", "p2"]
+    assert all(r["score_chosen"] > r["score_rejected"] for r in found)
+    if scorer == "self":
+        assert [(r["chosen"], r["rejected"]) for r in found] == [(0, 1), (7, 4)]
+
+
+def test_random_scores_keep_the_gaps(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [(f"p{i:02d}", k, "q0", float(y), float(1 - y)) for i in range(40) for k, y in enumerate(rng.uniform(size=4))]
+    paths = files(tmp_path, rows)
+    by_scorer = {}
+    for scorer in ("self", "random"):
+        run(Pairs(scorer=scorer), **paths, images=(), seed=0, iteration=1)
+        by_scorer[scorer] = read_table(paths["out"], PAIRS).to_pylist()
+    gaps = {s: sorted(r["score_chosen"] - r["score_rejected"] for r in rows) for s, rows in by_scorer.items()}
+    np.testing.assert_allclose(gaps["self"], gaps["random"])
+    same = [a == b for a, b in zip(*([(r["chosen"], r["rejected"]) for r in rows] for rows in by_scorer.values()), strict=True)]
+    assert np.mean(same) < 0.3
+
+
+def test_a_missing_answer_is_an_error(tmp_path: Path) -> None:
+    qa = [PromptQuestions("p0", (), (YES, NO))]
+    table = dict(zip(SCORES.columns, (["p0"], [0], ["q0"], [0.9], [0.1]), strict=True))
+    with pytest.raises(RecordError, match="sample 0 of prompt p0 do not match qa.jsonl"):
+        score_images(table, qa)
+
+
+def test_no_pairs_at_all_is_an_error(tmp_path: Path) -> None:
+    paths = files(tmp_path, [("p0", 0, "q0", 0.5, 0.5), ("p0", 1, "q0", 0.5, 0.5)])
+    with pytest.raises(InputError, match="no two images of a prompt differ by more than pairs.min_gap = 0.1"):
+        run(Pairs(), **paths, images=(), seed=0, iteration=1)

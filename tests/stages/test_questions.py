@@ -1,0 +1,29 @@
+"""Splitting the LMM's text into questions: order kept, malformed and repeated ones counted, parents linked."""
+
+from __future__ import annotations
+
+from silmm.stages.questions import coverage, questions_of, split
+
+TEXT = "is there a red circle ? is there a blue square ? is a red circle left of a blue square ? are there two objects ?"
+
+
+def test_splits_in_order_and_covers() -> None:
+    asked, dropped = split(TEXT)
+    assert [text for text, _ in asked] == [f"{t.strip()} ?" for t in TEXT.split("?")[:-1]]
+    assert sum(dropped.values()) == 0
+    assert coverage("a red circle left of a blue square", asked) == 1.0
+    assert coverage("a red circle left of a green square", asked) == 0.5
+    assert coverage("no prompt", asked) is None
+
+
+def test_malformed_and_repeated_questions_are_counted() -> None:
+    asked, dropped = split("is there a red circle ? is there red a ? is there a red circle ? are there two")
+    assert [text for text, _ in asked] == ["is there a red circle ?"]
+    assert dropped == {"malformed": 2, "duplicate": 1}
+    assert split("") == ([], {"malformed": 0, "duplicate": 0})
+
+
+def test_relations_have_their_things_as_parents() -> None:
+    record = questions_of("p0", split(TEXT)[0])
+    assert [q.parents for q in record.questions] == [(), (), ("q0", "q1"), ()]
+    assert record.units[2] == "relation(left, red circle, blue square)"

@@ -1,0 +1,146 @@
+"""Which arm makes which file: shared where nothing differs, own where something does, here or further up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from silmm.arms import ARM_STAGES, InputError, Plan, plan, typed
+from silmm.settings import Align
+
+CONFIG = Path(__file__).parents[1] / "config"
+DATA = ("prompts", "images", "questions", "score")
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    return {**yaml.safe_load((CONFIG / "default.yaml").read_text()), **changes}
+
+
+def homes(made: Plan, arm: str, t: int = 1) -> dict[str, str]:
+    return {stage: made.home(arm, t, stage) for stage in ARM_STAGES}
+
+
+def test_the_controls_share_all_data_of_the_first_iteration() -> None:
+    made = plan(config())
+    for arm in ("dpo", "sft", "random_score"):
+        assert {homes(made, arm)[stage] for stage in DATA} == {"silmm"}
+    assert homes(made, "dpo")["pairs"] == homes(made, "sft")["pairs"] == "silmm"
+    assert homes(made, "random_score")["pairs"] == "random_score"
+    for arm in made.arms:
+        assert homes(made, arm)["evaluate"] == arm
+
+
+def test_from_the_second_iteration_each_policy_has_its_own_data() -> None:
+    made = plan(config(control_iterations=3))
+    for t in (2, 3):
+        for arm in ("dpo", "sft", "random_score"):
+            assert set(homes(made, arm, t).values()) == {arm}
+
+
+def test_a_difference_in_the_evaluation_shares_the_policy() -> None:
+    arms = {"silmm": {}, "cool": {"evaluate": {"samplers": ["t0.7"]}}}
+    made = plan(config(arms=arms, control_iterations=2))
+    for t in (1, 2):
+        assert homes(made, "cool", t) == {**dict.fromkeys(ARM_STAGES, "silmm"), "evaluate": "cool"}
+
+
+def test_an_early_difference_changes_all_that_follows_but_not_what_came_before() -> None:
+    made = plan(config(arms={"silmm": {}, "oracle": {"pairs": {"scorer": "oracle"}}}, control_iterations=2))
+    assert [homes(made, "oracle")[s] for s in ("score", "pairs", "align", "evaluate")] == ["silmm"] + ["oracle"] * 3
+    assert set(homes(made, "oracle", 2).values()) == {"oracle"}
+
+
+def test_an_arm_that_repeats_a_default_is_shared_whole() -> None:
+    made = plan(config(arms={"silmm": {}, "same": {"align": {"beta": Align().beta}}}))
+    assert set(homes(made, "same").values()) == {"silmm"}
+    assert [(e.arm, e.iteration, e.home) for e in made.entries()][-1] == ("same", 1, "silmm")
+
+
+def test_controls_share_among_each_other() -> None:
+    arms = {"silmm": {}, "a": {"images": {"n": 4}}, "b": {"images": {"n": 4}, "align": {"lr": 1e-3}}}
+    made = plan(config(arms=arms))
+    assert homes(made, "b") == {
+        **{"prompts": "silmm", "images": "a", "questions": "silmm", "score": "a", "pairs": "a"},
+        **{"align": "b", "evaluate": "b"},
+    }
+
+
+def test_a_file_is_never_looked_for_beyond_the_last_iteration_of_an_arm() -> None:
+    arms = {"silmm": {}, "a": {"align": {"lr": 1e-3}}, "b": {"align": {"lr": 1e-3}}}
+    made = plan(config(arms=arms, iterations=3, control_iterations=1))
+    assert homes(made, "b", 2)["prompts"] == "b"
+
+
+def test_the_order_of_the_arms_does_not_matter() -> None:
+    arms = config()["arms"]
+    turned = dict(reversed(arms.items()))
+    assert list(plan(config(arms=turned)).entries()) == list(plan(config()).entries())
+
+
+def test_entries_of_the_default_run() -> None:
+    rows = [(e.arm, e.iteration) for e in plan(config()).entries()]
+    controls = ["best_of_n", "dpo", "random_score", "sft"]
+    assert rows == [("silmm", 1), ("silmm", 2), ("silmm", 3), *((arm, 1) for arm in controls)]
+    assert len(list(plan(config(control_iterations=3)).entries())) == 4 * 3 + 1  # best_of_n trains nothing
+
+
+def test_a_long_plan_is_resolved_at_once() -> None:
+    made = plan(config(iterations=40, control_iterations=40))
+    assert made.home("dpo", 40, "evaluate") == "dpo"
+
+
+def test_options_hand_over_every_setting() -> None:
+    made = plan(config(pairs={"top_n": 2, "min_gap": 0, "product": True}, evaluate={"samplers": ["t1.0", "a b"]}))
+    assert made.options("pairs", "random_score") == "--scorer random --top-n 2 --product --min-gap 0.0"
+    assert made.options("evaluate").startswith("--n-prompts ")
+    assert made.options("evaluate", "best_of_n").endswith("--samplers 't1.0,a b' --best-of 8")
+
+
+def test_null_takes_an_arm_away() -> None:
+    assert list(plan(config(arms={**config()["arms"], "dpo": None, "sft": None})).arms) == [
+        "silmm",
+        "best_of_n",
+        "random_score",
+    ]
+
+
+def test_texts_that_spell_numbers_are_numbers() -> None:
+    assert typed({"align": {"lr": "1e-3", "batch": "8"}, "shipped": "null", "a": ["true", "t1.0"]}) == {
+        **{"align": {"lr": 1e-3, "batch": 8}, "shipped": None},
+        "a": [True, "t1.0"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"promts": {}}, "unknown key 'promts'"),
+        ({"prompts": {"m": 1}}, "unknown key 'prompts.m'; known are n, temperature"),
+        ({"prompts": {"n": 0}}, "prompts.n is 0: must be at least 1"),
+        ({"prompts": {"n": 2.5}}, "prompts.n is 2.5: must be a whole number"),
+        ({"prompts": 3}, "prompts is 3: must be a mapping"),
+        ({"align": {"lr": "fast"}}, "align.lr is 'fast': must be a number"),
+        ({"align": {"lr": float("nan")}}, "align.lr is nan: must be a number"),
+        ({"pairs": {"product": 1}}, "pairs.product is 1: must be true or false"),
+        ({"evaluate": {"samplers": "t1.0"}}, "evaluate.samplers is 't1.0': must be a list of texts"),
+        ({"seeds": []}, "seeds is []"),
+        ({"seeds": [0, 0]}, "seeds is [0, 0]: must be a list, without repetition"),
+        ({"lmms": ["llama"]}, "lmms is ['llama']"),
+        ({"iterations": 0}, "iterations is 0: must be a whole number, at least 1"),
+        ({"main": "x"}, "main is 'x': must be one of the arms (silmm, dpo"),
+        ({"arms": {"silmm": {}, "base": {}}}, "arms.base: an arm's name"),
+        ({"arms": {"silmm": {}, "a": {"pretrain": {}}}}, "unknown key 'arms.a.pretrain'"),
+        ({"arms": {"silmm": {}, "a": {"pairs": {"scorer": "x"}}}}, "arms.a.pairs: pairs.scorer is 'x': choose one of"),
+        ({"arms": {"silmm": {}, "a": {"train": False, "pairs": {}}}}, "arms.a.pairs has no effect"),
+        ({"arms": {"silmm": {"train": False}}}, "arms.silmm: the main arm must train"),
+        ({"shipped": {"discrete": {"x": "y"}}}, "shipped.discrete.x is 'y'"),
+    ],
+)
+def test_a_bad_config_is_refused_in_one_line(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        plan(config(**changes))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,74 @@
+"""The schema and the reference of the config say what the settings dataclasses say."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from silmm.arms import KEYS, plan
+from silmm.settings import STAGES
+
+from .conftest import ROOT
+
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+
+
+def config(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+    return loaded
+
+
+def test_schema_and_readme_are_up_to_date() -> None:
+    program = ROOT / "workflow/scripts/config_reference.py"
+    done = subprocess.run([sys.executable, str(program), "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_schema_has_the_keys_of_the_settings() -> None:
+    assert set(SCHEMA["properties"]) == set(KEYS)
+    for stage, kind in STAGES.items():
+        assert list(SCHEMA["$defs"][stage]["properties"]) == [field.name for field in dataclasses.fields(kind)]
+
+
+def test_the_readme_has_every_key() -> None:
+    text = (ROOT / "config/README.md").read_text()
+    for key in (*KEYS, *(field.name for kind in STAGES.values() for field in dataclasses.fields(kind))):
+        assert f"`{key}`" in text
+
+
+def test_the_default_config_names_every_key() -> None:
+    assert set(config("default")) == set(KEYS) - {"pathvars"}
+
+
+@pytest.mark.parametrize("name", ["smoke", "smoke_pretrain", "study"])
+def test_the_other_configs_only_change_what_the_default_has(name: str) -> None:
+    assert set(config(name)) <= set(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("prompts", {"n": 0}),
+        ("prompts", {"m": 1}),
+        ("align", {"lr": "fast"}),
+        ("seeds", []),
+        ("lmms", ["llama"]),
+        ("arms", {"silmm": {}, "a": {"pretrain": {}}}),
+        ("arms", {"silmm": {}, "a": {"pairs": {"scorer": "best"}}}),
+        ("nothing", 1),
+    ],
+)
+def test_schema_and_plan_refuse_the_same(key: str, value: Any) -> None:
+    right = {**config("default"), "shipped": None}
+    jsonschema.validate(right, SCHEMA)
+    plan(right)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**right, key: value}, SCHEMA)
+    with pytest.raises(ValueError, match=r"^config: "):
+        plan({**right, key: value})

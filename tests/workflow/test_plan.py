@@ -1,0 +1,102 @@
+"""What Snakemake would do: dry runs of every config, and the form of the workflow's files."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, Snakemake, jobs
+
+ITERATION = {"prompts": 1, "images": 2, "questions": 1, "score": 2, "gather": 1, "pairs": 1, "align": 1, "evaluate": 1}
+LAST = {"summarize": 1, "accuracy": 1, "contact_sheet": 1, "all": 1}
+BASE = {"pretrain": 1, "evaluate_base": 1}
+# dpo, sft: align, evaluate; random_score: pairs, too; best_of_n: evaluate
+CONTROLS = {"pairs": 1, "align": 3, "evaluate": 4}
+
+
+def total(*parts: tuple[int, dict[str, int]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for times, part in parts:
+        for name, count in part.items():
+            counts[name] = counts.get(name, 0) + times * count
+    return counts
+
+
+def test_the_default_run(snakemake: Snakemake) -> None:
+    done = snakemake("-n", "--cores", "2")
+    assert jobs(done.stdout) == total((1, BASE), (3, ITERATION), (1, CONTROLS), (1, LAST))
+
+
+def test_the_smoke_run(snakemake: Snakemake) -> None:
+    done = snakemake("-n", "--cores", "1", "--configfile", "config/smoke.yaml")
+    assert jobs(done.stdout) == total((1, BASE), (2, ITERATION), (1, CONTROLS), (1, LAST))
+    assert "output: results/smoke/summary.csv" in done.stdout
+
+
+def test_the_study(snakemake: Snakemake) -> None:
+    done = snakemake("-n", "--cores", "2", "--configfile", "config/study.yaml")
+    seed = total((1, BASE), (3, ITERATION), (1, CONTROLS), (3 * 2, ITERATION))  # from iteration 2, arms share nothing
+    assert jobs(done.stdout) == total((3, seed), (1, LAST))
+
+
+def test_pretraining_alone(snakemake: Snakemake) -> None:
+    done = snakemake("base", "-n", "--cores", "1", "--configfile", "config/smoke_pretrain.yaml", "-p")
+    assert jobs(done.stdout) == {"base": 1, "pretrain": 1}
+    assert "--steps 20 --vq-steps 20 " in done.stdout
+    assert "--shipped" not in done.stdout
+
+
+def test_the_number_of_cores_changes_no_command(snakemake: Snakemake) -> None:
+    commands = [
+        sorted(
+            line for line in snakemake("-n", "-p", "--cores", cores).stdout.splitlines() if "python -m silmm" in line
+        )
+        for cores in ("1", "2")
+    ]
+    assert len(commands[0]) == 43
+    assert commands[0] == commands[1]
+
+
+def test_single_keys_from_the_command_line(snakemake: Snakemake) -> None:
+    done = snakemake(
+        "-n", "-p", "--cores", "1", "--config", "iterations=1", "align={lr: 1e-3, batch: 8}", "shipped=null"
+    )
+    assert "--lr 0.001 --batch 8 " in done.stdout
+    assert "--shipped" not in done.stdout
+    assert jobs(done.stdout)["prompts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["prompts={n: 0}"], "config: prompts.n is 0: must be at least 1"),
+        (["arms={dpo: {pairs: {scorer: best}}}"], "config: arms.dpo.pairs: pairs.scorer is 'best': choose one of self"),
+        (["iteration=4"], "config: unknown key 'iteration'"),
+        (["seeds=[0, 0]"], "config: seeds is [0, 0]: must be a list, without repetition"),
+    ],
+)
+def test_a_bad_config_value_stops_the_run_in_one_line(snakemake: Snakemake, words: list[str], says: str) -> None:
+    done = snakemake("-n", "--cores", "1", "--config", *words, check=False)
+    assert done.returncode == 1
+    assert [line.startswith(says) for line in done.stdout.splitlines()].count(True) == 1
+    assert "Traceback" not in done.stdout
+
+
+def test_lint(snakemake: Snakemake) -> None:
+    assert "Congratulations" in snakemake("--lint").stdout
+
+
+def test_snakefmt() -> None:
+    if shutil.which("snakefmt", path=str(Path(sys.executable).parent)) is None:
+        pytest.skip("snakefmt is not installed")
+    program = str(Path(sys.executable).with_name("snakefmt"))
+    done = subprocess.run([program, "--check", "Snakefile", "workflow"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_entry_is_short() -> None:
+    assert len((ROOT / "Snakefile").read_text().splitlines()) < 60

@@ -1,0 +1,64 @@
+# What all rules share: the checked config and the environment of the jobs.
+# Which arm makes a shared file is decided in src/silmm/arms.py; which sources a stage uses, in src/silmm/sources.py.
+
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.utils import validate
+
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+
+from silmm import arms
+from silmm.errors import InputError
+from silmm.sources import source_hash
+
+config.update(arms.typed(config))
+try:
+    PLAN = arms.plan(config)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+config["shipped"] = {
+    lmm: {str(seed): folder for seed, folder in (seeds or {}).items()}
+    for lmm, seeds in (config.get("shipped") or {}).items()
+}
+validate(config, "../schemas/config.schema.yaml")
+
+
+# Jobs run this checkout's package with the Python that runs Snakemake, or with the one of the conda environment.
+# The glibc settings halve the system time of training on virtual machines; the rest keeps two jobs on two cores
+# from fighting over them.
+job_environment = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "2147483647",
+    "MALLOC_TOP_PAD_": "268435456",
+    "MALLOC_ARENA_MAX": "1",
+    "MKL_DYNAMIC": "FALSE",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONPATH": str(Path(workflow.basedir) / "src"),
+}
+exports = " ".join(
+    f"{name}={shlex.quote(value)}" for name, value in job_environment.items()
+)
+if not workflow.deployment_settings.deployment_method:
+    exports += f' PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"'
+exports = exports.replace("{", "{{").replace("}", "}}")
+shell.prefix(f"set -euo pipefail; export {exports}; ")
+
+
+wildcard_constraints:
+    lmm="|".join(arms.LMMS),
+    seed=r"\d+",
+    arm=r"(?!base\b)[a-z][a-z0-9_]*",
+    t=r"[1-9]\d*",
+    shard=r"\d+",
+
+
+# Targets and small tables: on a cluster, these run where Snakemake runs.
+localrules:
+    all,
+    base,
+    figures,
+    gather,

@@ -1,0 +1,159 @@
+# The functions that find a file of an iteration, wherever it is made, and the options that depend on them.
+
+import itertools
+import os
+from pathlib import Path
+
+SHARDS = range(PLAN.shards)
+BASES = collect("<results>/{lmm}/seed{seed}/base/ckpt", lmm=PLAN.lmms, seed=PLAN.seeds)
+FIGURES = [
+    "<results>/figures/accuracy.png",
+    *collect("<results>/contact_sheet_{lmm}.png", lmm=PLAN.lmms),
+]
+
+
+def made_by(stage, name):
+    """An input function: the file `name` of a stage in this iteration, wherever it is made; `{{shard}}` is open."""
+
+    def path(wildcards):
+        home = PLAN.home(wildcards.arm, int(wildcards.t), stage)
+        return f"<results>/{wildcards.lmm}/seed{wildcards.seed}/{home}/iter{wildcards.t}/{name}"
+
+    return path
+
+
+def all_shards(stage, name):
+    """An input function: the file `name` (with `{{shard}}`) of every shard."""
+
+    def paths(wildcards):
+        return [made_by(stage, name)(wildcards).format(shard=shard) for shard in SHARDS]
+
+    return paths
+
+
+def policy_before(wildcards):
+    """The checkpoint that an iteration starts from and draws its data with."""
+    folder = f"<results>/{wildcards.lmm}/seed{wildcards.seed}"
+    t = int(wildcards.t) - 1
+    return (
+        f"{folder}/{PLAN.home(wildcards.arm, t, 'align')}/iter{t}/ckpt"
+        if t
+        else f"{folder}/base/ckpt"
+    )
+
+
+def settings_of(stage):
+    """A params function: the options with the settings of a stage, in the wildcards' arm."""
+
+    def options(wildcards):
+        return PLAN.options(stage, wildcards.get("arm"))
+
+    return options
+
+
+def state_beside(wildcards, output):
+    """Resumable training state: no output, because Snakemake deletes the outputs of a job that failed."""
+    return str(Path(output.ckpt).with_name("state"))
+
+
+def shipped_folder(lmm, seed):
+    """The base checkpoint that comes with the repository, as a path from the working directory; None for no such."""
+    folder = PLAN.shipped.get((lmm, int(seed)))
+    path = Path(workflow.basedir, folder) if folder else None
+    return os.path.relpath(path) if path and path.is_dir() else None
+
+
+def shipped_files(wildcards):
+    folder = shipped_folder(wildcards.lmm, wildcards.seed)
+    return (
+        sorted(str(path) for path in Path(folder).iterdir() if path.is_file())
+        if folder
+        else []
+    )
+
+
+def shipped_option(wildcards):
+    folder = shipped_folder(wildcards.lmm, wildcards.seed)
+    return f"--shipped {shlex.quote(folder)}" if folder else ""
+
+
+def judged_data(wildcards):
+    """The iteration's own data, for the quality of its pairs; none for an arm that does not train."""
+    if not PLAN.arms[wildcards.arm].train:
+        return {"ckpt": policy_before(wildcards)}
+    return {
+        "ckpt": made_by("align", "ckpt")(wildcards),
+        "pairs": made_by("pairs", "pairs.parquet")(wildcards),
+        "prompts": made_by("prompts", "prompts.jsonl")(wildcards),
+        "images": all_shards("images", "images/shard-{shard}")(wildcards),
+    }
+
+
+def judged_options(wildcards, input):
+    """The options that hand over the data of `judged_data`."""
+    names = [name for name in ("pairs", "prompts", "images") if name in input.keys()]
+    return " ".join(f"--{name} {input.get(name)}" for name in names)
+
+
+def judged():
+    """(lmm, arm, seed, iteration, folder) of every row of the summary, the bases first."""
+    for lmm, seed in itertools.product(PLAN.lmms, PLAN.seeds):
+        folder = f"<results>/{lmm}/seed{seed}"
+        yield lmm, "base", seed, 0, f"{folder}/base"
+        for entry in PLAN.entries():
+            yield lmm, entry.arm, seed, entry.iteration, f"{folder}/{entry.home}/iter{entry.iteration}"
+
+
+def entry_options(wildcards, input):
+    """One --entry a judged policy; the tables stand in the order of `judged`."""
+    folders = [Path(table).parent for table in input.tables]
+    return " ".join(
+        f"--entry lmm={lmm},arm={arm},seed={seed},iteration={t},dir={shlex.quote(str(folder))}"
+        for (lmm, arm, seed, t, _), folder in zip(judged(), folders)
+    )
+
+
+def last_policy(wildcards):
+    """The first arm's policy after its last iteration, with the first seed."""
+    arm = next(iter(PLAN.arms.values()))
+    folder = f"<results>/{wildcards.lmm}/seed{PLAN.seeds[0]}"
+    return f"{folder}/{arm.name}/iter{arm.iterations}/ckpt"
+
+
+def what_will_be_made():
+    arms_text = ", ".join(
+        f"{arm.name} ({arm.iterations} iterations)" for arm in PLAN.arms.values()
+    )
+    bases = [
+        f"  base {lmm} seed {seed}: "
+        + (
+            f"from {shipped_folder(lmm, seed)}"
+            if shipped_folder(lmm, seed)
+            else "trained"
+        )
+        for lmm in PLAN.lmms
+        for seed in PLAN.seeds
+    ]
+    return "\n".join([f"silmm: arms {arms_text}", *bases])
+
+
+def where_to_look():
+    folder = config.get("pathvars", {}).get("results", "results")
+    made = [
+        ("summary.csv", "every metric of every policy, with intervals"),
+        ("gains.csv", "paired differences to the base and between arms"),
+        ("figures/accuracy.png", "accuracy by iteration, with the controls"),
+        *(
+            (
+                f"contact_sheet_{lmm}.png",
+                f"the same prompts drawn by the base and the last policy ({lmm})",
+            )
+            for lmm in PLAN.lmms
+        ),
+    ]
+    lines = [
+        f"  {folder}/{name:<28} {text}"
+        for name, text in made
+        if Path(folder, name).exists()
+    ]
+    return "\n".join(["silmm: done. Look at", *lines]) if lines else "silmm: done."

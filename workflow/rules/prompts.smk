@@ -1,0 +1,25 @@
+# Step 1: the policy writes compositional prompts.
+
+
+rule prompts:
+    input:
+        ckpt=policy_before,
+    output:
+        prompts="<results>/{lmm}/seed{seed}/{arm}/iter{t}/prompts.jsonl",
+        stats="<results>/{lmm}/seed{seed}/{arm}/iter{t}/prompts.stats.json",
+    log:
+        "<results>/logs/{lmm}/seed{seed}/{arm}/iter{t}/prompts.log",
+    benchmark:
+        "<results>/benchmarks/{lmm}/seed{seed}/{arm}/iter{t}/prompts.tsv"
+    conda:
+        "../../envs/silmm.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=settings_of("prompts"),
+        sources=source_hash("stages.prompts"),
+    shell:
+        "python -m silmm prompts --ckpt {input.ckpt} --seed {wildcards.seed} --iteration {wildcards.t}"
+        " --out {output.prompts} --stats {output.stats} --threads 1 {params.settings} 2>&1 | tee {log}"

@@ -1,0 +1,26 @@
+# Step 3: the policy splits each prompt into yes/no questions.
+
+
+rule questions:
+    input:
+        ckpt=policy_before,
+        prompts=made_by("prompts", "prompts.jsonl"),
+    output:
+        qa="<results>/{lmm}/seed{seed}/{arm}/iter{t}/qa.jsonl",
+        stats="<results>/{lmm}/seed{seed}/{arm}/iter{t}/qa.stats.json",
+    log:
+        "<results>/logs/{lmm}/seed{seed}/{arm}/iter{t}/questions.log",
+    benchmark:
+        "<results>/benchmarks/{lmm}/seed{seed}/{arm}/iter{t}/questions.tsv"
+    conda:
+        "../../envs/silmm.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=settings_of("questions"),
+        sources=source_hash("stages.questions"),
+    shell:
+        "python -m silmm questions --ckpt {input.ckpt} --prompts {input.prompts}"
+        " --out {output.qa} --stats {output.stats} --threads 1 {params.settings} 2>&1 | tee {log}"

@@ -1,0 +1,84 @@
+# What came out: the summary, the figure, and pictures before and after.
+
+
+# Every metric of every policy in one table, and what was gained over the base in another.
+rule summarize:
+    input:
+        tables=[f"{folder}/eval.parquet" for *_, folder in judged()],
+        stats=[f"{folder}/eval.stats.json" for *_, folder in judged()],
+    output:
+        summary="<results>/summary.csv",
+        gains="<results>/gains.csv",
+    log:
+        "<results>/logs/summarize.log",
+    benchmark:
+        "<results>/benchmarks/summarize.tsv"
+    conda:
+        "../../envs/silmm.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=15,
+    params:
+        entries=entry_options,
+        sources=source_hash("report.summarize"),
+    shell:
+        "python -m silmm summarize {params.entries} --out {output.summary} --gains-out {output.gains} 2>&1 | tee {log}"
+
+
+# Accuracy by iteration; the csv holds every number drawn.
+rule accuracy:
+    input:
+        summary="<results>/summary.csv",
+        gains="<results>/gains.csv",
+    output:
+        png=report(
+            "<results>/figures/accuracy.png",
+            caption="../report/accuracy.rst",
+            category="Figures",
+        ),
+        pdf="<results>/figures/accuracy.pdf",
+        drawn="<results>/figures/accuracy.csv",
+    log:
+        "<results>/logs/accuracy.log",
+    benchmark:
+        "<results>/benchmarks/accuracy.tsv"
+    conda:
+        "../../envs/silmm.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        sources=source_hash("report.accuracy"),
+    shell:
+        "python -m silmm figure --summary {input.summary} --gains {input.gains} --out {output.png} 2>&1 | tee {log}"
+
+
+# The same prompts, drawn by the base and by the main arm's last policy (first seed).
+rule contact_sheet:
+    input:
+        base=f"<results>/{{lmm}}/seed{PLAN.seeds[0]}/base/ckpt",
+        after=last_policy,
+    output:
+        report(
+            "<results>/contact_sheet_{lmm}.png",
+            caption="../report/contact_sheet.rst",
+            category="Figures",
+        ),
+    log:
+        "<results>/logs/contact_sheet_{lmm}.log",
+    benchmark:
+        "<results>/benchmarks/contact_sheet_{lmm}.tsv"
+    conda:
+        "../../envs/silmm.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        seed=PLAN.seeds[0],
+        sources=source_hash("stages.contact_sheet"),
+    shell:
+        "python -m silmm contact-sheet --base {input.base} --after {input.after} --seed {params.seed}"
+        " --out {output} --threads 1 2>&1 | tee {log}"
