@@ -20,21 +20,24 @@ def _doc(default: Any, text: str, **limits: Any) -> Any:
 class Pretrain:
     """Train the tiny discrete LMM on ShapeWorld from scratch (tokenizer, then transformer)."""
 
-    steps: int = _doc(1500, "optimiser steps of the transformer", low=1)
+    steps: int = _doc(1500, "optimiser steps of the first phase, which teaches to look", low=1)
+    paint_steps: int = _doc(800, "optimiser steps of the second phase, which teaches to draw", low=0)
     vq_steps: int = _doc(1200, "optimiser steps of the visual tokenizer", low=1)
     width: int = _doc(96, "hidden width of the transformer", low=8)
     layers: int = _doc(4, "decoder layers", low=1)
     heads: int = _doc(4, "attention heads", low=1)
     codes: int = _doc(224, "codebook entries of the visual tokenizer", low=2)
     lr: float = _doc(3e-3, "peak learning rate", low=0.0)
-    corrupt: float = _doc(0.3, "share of captions with one spoiled word: what makes the painter imperfect", low=0.0, high=1.0)
+    corrupt: float = _doc(
+        0.5, "share of captions with one spoiled word late in the second phase: the painter stays imperfect", low=0.0, high=1.0
+    )
 
 
 @dataclass(frozen=True)
 class Prompts:
     """Step 1: the policy writes compositional prompts."""
 
-    n: int = _doc(512, "prompts to keep, spread evenly over the eight sub-categories", low=1)
+    n: int = _doc(384, "prompts to keep, spread evenly over the eight sub-categories", low=1)
     temperature: float = _doc(1.0, "sampling temperature", low=0.01)
     attempts: int = _doc(8, "most drafts per prompt wanted before the stage gives up", low=1)
 
@@ -78,19 +81,19 @@ class Align:
 
     loss: str = _doc("sigmoid", "preference loss (TRL's names)", choices=("sigmoid", "sft"))
     beta: float = _doc(0.2, "DPO temperature (paper: 0.2)", low=0.0)
-    sft_weight: float = _doc(10.0, "weight of the winner anchor: mean NLL of the chosen tokens (RPO's alpha)", low=0.0)
+    sft_weight: float = _doc(20.0, "weight of the winner anchor: mean NLL of the chosen tokens (RPO's alpha)", low=0.0)
     text_weight: float = _doc(0.1, "weight of the language-model loss on the policy's own prompts and questions", low=0.0)
     lr: float = _doc(5e-4, "peak learning rate", low=0.0)
     batch: int = _doc(64, "pairs per optimiser step", low=1)
-    epochs: int = _doc(4, "passes over the pairs", low=1)
+    epochs: int = _doc(3, "passes over the pairs", low=1)
 
 
 @dataclass(frozen=True)
 class Evaluate:
     """Judge a policy by the exact oracle on held-out compositions."""
 
-    prompts: int = _doc(640, "evaluation prompts, spread evenly over the eight sub-categories", low=8)
-    n: int = _doc(2, "images per prompt and sampler", low=1)
+    prompts: int = _doc(384, "evaluation prompts, spread evenly over the eight sub-categories", low=8)
+    n: int = _doc(3, "images per prompt and sampler", low=1)
     samplers: tuple[str, ...] = _doc(("t1.0", "top_p0.9"), "how images are drawn; the first is the default sampler")
     best_of: int = _doc(1, "draw best_of images for each one kept, by self-score (1 = off)", low=1)
 

@@ -122,7 +122,7 @@ def last_policy(wildcards):
 
 def what_will_be_made():
     arms_text = ", ".join(
-        f"{arm.name} ({arm.iterations} iterations)" for arm in PLAN.arms.values()
+        f"{arm.name} (to iteration {arm.iterations})" for arm in PLAN.arms.values()
     )
     bases = [
         f"  base {lmm} seed {seed}: "

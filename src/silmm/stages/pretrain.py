@@ -18,9 +18,11 @@ from silmm.lmm.shapeworld import data
 from silmm.lmm.shapeworld import pretrain as training
 from silmm.lmm.shapeworld import vocab as vocabulary
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
-from silmm.lmm.shapeworld.model import new_model
+from silmm.lmm.shapeworld.model import ShapeWorldLlama, new_model
+from silmm.lmm.shapeworld.vq import VQTokenizer
 from silmm.records import atomic_dir
 from silmm.settings import Pretrain
+from silmm.shapeworld.language import Spec
 from silmm.stages.runtime import prepare
 
 SAVE_EVERY = 100  # steps
@@ -52,25 +54,44 @@ def run(
     states.clear(state)
 
 
-def _train(settings, model, tokenizer, vocab, pool, seed, state, mark) -> list[dict[str, float]]:  # type: ignore[no-untyped-def]
-    optimizers = training.optimizers(model, settings.lr)
+def _train(
+    settings: Pretrain,
+    model: ShapeWorldLlama,
+    tokenizer: VQTokenizer,
+    vocab: vocabulary.Vocab,
+    pool: list[Spec],
+    seed: int,
+    state: Path,
+    mark: str,
+) -> list[dict[str, float]]:
+    """Both phases, from the step that the state folder holds; returns the losses of every step."""
     found = states.load(state, mark)
-    start, log = 0, []
-    if found is not None:
-        start, saved = found
+    done, saved = found if found is not None else (0, None)
+    log: list[dict[str, float]] = []
+    if saved is not None:
         model.load_state_dict(saved["model"])
-        for optimizer, kept in zip(optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(kept)
         log = saved["log"]
-    steps = training.train(
-        model, tokenizer, vocab, pool, optimizers,
-        seed=seed, start=start, steps=settings.steps, lr=settings.lr, corrupt=settings.corrupt,
-    )  # fmt: skip
-    for step, losses in tqdm(steps, total=settings.steps, initial=start, desc="pretrain", mininterval=5):
-        log.append({"step": step, **losses})
-        if (step + 1) % SAVE_EVERY == 0 and step + 1 < settings.steps:
-            kept = [o.state_dict() for o in optimizers]
-            states.save(state, mark, step + 1, {"model": model.state_dict(), "optimizers": kept, "log": log})
+    phases = training.phases(settings.steps, settings.paint_steps, settings.corrupt)
+    total = sum(phase.steps for phase in phases)
+    model.train()
+    first = 0
+    with tqdm(total=total, initial=done, desc="pretrain", mininterval=5) as bar:
+        for phase in phases:
+            optimizers = training.optimizers(model, settings.lr)
+            if saved is not None and first < done < first + phase.steps:
+                for optimizer, kept in zip(optimizers, saved["optimizers"], strict=True):
+                    optimizer.load_state_dict(kept)
+            for step in range(max(first, done), first + phase.steps):
+                place = step - first
+                corrupt = phase.corrupt if place < training.FLAT * phase.steps else phase.corrupt_late
+                batch = data.make_batch(seed, step, vocab, pool, phase.mix, corrupt)
+                lr = settings.lr * training.learning_rate(place, phase.steps)
+                log.append({"step": step, **training.train_step(model, tokenizer, vocab, batch, optimizers, lr)})
+                bar.update()
+                if (step + 1) % SAVE_EVERY == 0 and step + 1 < total:
+                    kept = [o.state_dict() for o in optimizers]
+                    states.save(state, mark, step + 1, {"model": model.state_dict(), "optimizers": kept, "log": log})
+            first += phase.steps
     return log
 
 

@@ -16,6 +16,16 @@ from silmm.shapeworld.scene import Scene
 from silmm.shapeworld.spoil import spoil
 
 
+class Mix(NamedTuple):
+    """How many examples of each task a step has."""
+
+    draw: int  # captioned pictures
+    look: int  # pictures with questions
+    list: int  # of these, how many also have their objects listed
+    ask: int  # prompts to split into questions
+    write: int  # prompts to write
+
+
 class Batch(NamedTuple):
     """One step's examples. `*_target` is -100 where nothing is learned."""
 
@@ -30,7 +40,6 @@ class Batch(NamedTuple):
 
 N_QUESTIONS = len(sample.QUESTION_KINDS)
 N_WHERE = 2
-DRAW, LOOK, LIST, ASK, WRITE = 40, 32, 8, 8, 8
 ASK_TOKENS = 48
 
 
@@ -45,7 +54,7 @@ def question_text(spec: Spec) -> str:
     return " ".join(write_question(unit) for unit in units(spec))
 
 
-def _branches(rng: np.random.Generator, vocab: Vocab, scenes: list[Scene]) -> tuple[layout.Packed, np.ndarray]:
+def _branches(rng: np.random.Generator, vocab: Vocab, scenes: list[Scene], listed_scenes: int) -> tuple[layout.Packed, np.ndarray]:
     """Questions and the list of objects of each scene, and the token to learn at each place (-100: none)."""
     rows, targets = [], []
     for number, scene in enumerate(scenes):
@@ -56,7 +65,7 @@ def _branches(rng: np.random.Generator, vocab: Vocab, scenes: list[Scene]) -> tu
             found = layout.where_branch(vocab, thing, obj)
             branches.append(found[:-1])
             learned.append([-100] * (len(found) - 3) + found[-2:])
-        if number < LIST:
+        if number < listed_scenes:
             listed = layout.list_branch(vocab, scene)
             branches.append(listed[:-1])
             learned.append(listed[1:])
@@ -69,16 +78,16 @@ def _branches(rng: np.random.Generator, vocab: Vocab, scenes: list[Scene]) -> tu
     return packed, target
 
 
-def _texts(rng: np.random.Generator, vocab: Vocab, pool: list[Spec]) -> tuple[np.ndarray, np.ndarray]:
+def _texts(rng: np.random.Generator, vocab: Vocab, pool: list[Spec], mix: Mix) -> tuple[np.ndarray, np.ndarray]:
     """Prompts to write and questions to ask, in rows of one length."""
     width = layout.PROMPT_WORDS + 3 + ASK_TOKENS
-    ids = np.full((ASK + WRITE, width), vocab.pad, np.int64)
+    ids = np.full((mix.ask + mix.write, width), vocab.pad, np.int64)
     target = np.full_like(ids, -100)
     longest = 0
-    for row in range(ASK + WRITE):
+    for row in range(mix.ask + mix.write):
         spec = pool[rng.integers(len(pool))]
         prompt = write_prompt(spec, rng)
-        if row < ASK:
+        if row < mix.ask:
             prefix = layout.ask_prefix(vocab, [prompt])[0]
             answer = [*vocab.encode(question_text(spec)), vocab.eos]
         else:
@@ -91,14 +100,14 @@ def _texts(rng: np.random.Generator, vocab: Vocab, pool: list[Spec]) -> tuple[np
     return ids[:, :longest], target[:, :longest]
 
 
-def make_batch(seed: int, step: int, vocab: Vocab, pool: list[Spec], corrupt: float) -> Batch:
+def make_batch(seed: int, step: int, vocab: Vocab, pool: list[Spec], mix: Mix, corrupt: float) -> Batch:
     """The examples of one training step, a pure function of seed and step."""
     rng = keyed.generator(seed, "pretrain", "batch", step)
-    drawn = [pool[rng.integers(len(pool))] for _ in range(DRAW)]
+    drawn = [pool[rng.integers(len(pool))] for _ in range(mix.draw)]
     captions = [write_prompt(spoil(rng, s) if rng.random() < corrupt else s, rng) for s in drawn]
-    seen = [sample.sample_scene(rng, pool[rng.integers(len(pool))]) for _ in range(LOOK)]
-    branches, branch_target = _branches(rng, vocab, seen)
-    text_ids, text_target = _texts(rng, vocab, pool)
+    seen = [sample.sample_scene(rng, pool[rng.integers(len(pool))]) for _ in range(mix.look)]
+    branches, branch_target = _branches(rng, vocab, seen, mix.list)
+    text_ids, text_target = _texts(rng, vocab, pool, mix)
     return Batch(
         layout.draw_prefix(vocab, captions),
         render([sample.sample_scene(rng, spec) for spec in drawn]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -69,39 +69,51 @@ def optimizers(model: ShapeWorldLlama, lr: float) -> list[torch.optim.Optimizer]
     ]
 
 
+class Phase(NamedTuple):
+    """A part of pretraining with its own mix of tasks, optimisers and learning-rate schedule."""
+
+    steps: int
+    mix: data.Mix
+    corrupt: float  # share of spoiled captions at the start
+    corrupt_late: float  # and from the point on where the learning rate falls
+
+
+def phases(look_steps: int, paint_steps: int, corrupt: float) -> list[Phase]:
+    """First the judge, then the painter; a share of spoiled captions at the end makes the painter imperfect."""
+    return [
+        Phase(look_steps, data.Mix(draw=40, look=32, list=8, ask=8, write=8), 0.3, 0.3),
+        Phase(paint_steps, data.Mix(draw=96, look=12, list=4, ask=4, write=4), 0.0, corrupt),
+    ]
+
+
+FLAT = 0.6  # share of a phase before the learning rate falls
+
+
 def learning_rate(step: int, steps: int) -> float:
     """Share of the peak: 30 steps of warm-up, then flat, then linear to zero over the last 40 %."""
-    return min(1.0, (step + 1) / 30, max(0.02, (steps - step) / (0.4 * steps)))
+    return min(1.0, (step + 1) / 30, max(0.02, (steps - step) / ((1 - FLAT) * steps)))
 
 
-def train(
+def train_step(
     model: ShapeWorldLlama,
     tokenizer: vq.VQTokenizer,
     vocab: Vocab,
-    pool: list[Spec],
+    batch: data.Batch,
     opts: list[torch.optim.Optimizer],
-    *,
-    seed: int,
-    start: int,
-    steps: int,
     lr: float,
-    corrupt: float,
-) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yields (step, losses) after each optimiser step; examples are a pure function of seed and step."""
-    model.train()
-    for step in range(start, steps):
-        batch = data.make_batch(seed, step, vocab, pool, corrupt)
-        parts = losses(model, tokenizer, vocab, batch)
-        total = torch.stack([WEIGHTS[name] * value for name, value in parts.items()]).sum()
-        for opt in opts:
-            for group in opt.param_groups:
-                group["lr"] = lr * learning_rate(step, steps)
-            opt.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for opt in opts:
-            opt.step()
-        yield step, {name: float(value.detach()) for name, value in parts.items()}
+) -> dict[str, float]:
+    """One optimiser step; the loss of each task."""
+    parts = losses(model, tokenizer, vocab, batch)
+    total = torch.stack([WEIGHTS[name] * value for name, value in parts.items()]).sum()
+    for opt in opts:
+        for group in opt.param_groups:
+            group["lr"] = lr
+        opt.zero_grad(set_to_none=True)
+    total.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for opt in opts:
+        opt.step()
+    return {name: float(value.detach()) for name, value in parts.items()}
 
 
 def train_tokenizer(seed: int, pool: list[Spec], *, codes: int, steps: int) -> tuple[vq.VQTokenizer, float]:
