@@ -43,8 +43,11 @@ reproduce: $(INSTALLED) ## the ShapeWorld loop with the default settings: result
 test: $(INSTALLED) ## the test suite
 	python -m pytest
 
-study: $(INSTALLED) ## three seeds and all arms (hours)
+study: $(INSTALLED) ## three seeds and all arms, two bases trained on the spot (an hour and a half): docs/study/
 	$(SNAKEMAKE) --configfile config/study.yaml
+	mkdir -p docs/study
+	cp results/summary.csv results/gains.csv results/figures/accuracy.* results/contact_sheet_discrete.png docs/study/
+	python paper_figures/study_tables.py --study docs/study
 
 pretrain: $(INSTALLED) ## train the base checkpoint anew (checkpoints/ has the shipped one)
 	python -m silmm pretrain --lmm discrete --seed 0 --out results/pretrain/ckpt --state results/pretrain/state
@@ -52,8 +55,9 @@ pretrain: $(INSTALLED) ## train the base checkpoint anew (checkpoints/ has the s
 figures: $(INSTALLED) ## the figures, from the results that are there
 	$(SNAKEMAKE) figures
 
-bench: $(INSTALLED) ## time the kernels against plain torch and their limits: bench/results/kernels.csv
+bench: $(INSTALLED) ## time kernels and stages against the plain way to do them: bench/results/*.csv
 	python bench/kernels.py
+	python bench/stages.py --ckpt checkpoints/discrete_seed0
 
 lint: $(INSTALLED) ## style, types, and the workflow's format
 	ruff check .

@@ -116,7 +116,16 @@ def main() -> None:
         times = measure(make(lmm))
         plain = list(times.values())[-1]
         for impl, seconds in times.items():
-            row = (op, impl, "cpu, 1 thread", shape, f"{1e3 * seconds:.1f}", f"{items / seconds:.0f}", unit, f"{plain / seconds:.2f}")
+            row = (
+                op,
+                impl,
+                "cpu, 1 thread",
+                shape,
+                f"{1e3 * seconds:.1f}",
+                f"{items / seconds:.0f}",
+                unit,
+                f"{plain / seconds:.2f}",
+            )
             rows.append(row)
             print("  ".join(str(v) for v in row))
     with atomic_file(args.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:

@@ -29,7 +29,10 @@ class Pretrain:
     codes: int = _doc(224, "codebook entries of the visual tokenizer", low=2)
     lr: float = _doc(3e-3, "peak learning rate", low=0.0)
     corrupt: float = _doc(
-        0.5, "share of captions with one spoiled word late in the second phase: the painter stays imperfect", low=0.0, high=1.0
+        0.5,
+        "share of captions with one spoiled word late in the second phase: the painter stays imperfect",
+        low=0.0,
+        high=1.0,
     )
 
 
@@ -37,7 +40,7 @@ class Pretrain:
 class Prompts:
     """Step 1: the policy writes compositional prompts."""
 
-    n: int = _doc(384, "prompts to keep, spread evenly over the eight sub-categories", low=1)
+    n: int = _doc(320, "prompts to keep, spread evenly over the eight sub-categories", low=1)
     temperature: float = _doc(1.0, "sampling temperature", low=0.01)
     attempts: int = _doc(8, "most drafts per prompt wanted before the stage gives up", low=1)
 
@@ -48,7 +51,7 @@ class Images:
 
     n: int = _doc(8, "images per prompt", low=2)
     temperature: float = _doc(1.0, "sampling temperature", low=0.01)
-    top_p: float = _doc(0.98, "nucleus: smallest set of tokens whose probability reaches top_p", low=0.0, high=1.0)
+    top_p: float = _doc(0.999, "nucleus: smallest set of tokens whose probability reaches top_p", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,9 @@ class Align:
     loss: str = _doc("sigmoid", "preference loss (TRL's names)", choices=("sigmoid", "sft"))
     beta: float = _doc(0.2, "DPO temperature (paper: 0.2)", low=0.0)
     sft_weight: float = _doc(20.0, "weight of the winner anchor: mean NLL of the chosen tokens (RPO's alpha)", low=0.0)
-    text_weight: float = _doc(0.1, "weight of the language-model loss on the policy's own prompts and questions", low=0.0)
+    text_weight: float = _doc(
+        0.1, "weight of the language-model loss on the policy's own prompts and questions", low=0.0
+    )
     lr: float = _doc(5e-4, "peak learning rate", low=0.0)
     batch: int = _doc(64, "pairs per optimiser step", low=1)
     epochs: int = _doc(3, "passes over the pairs", low=1)
@@ -93,7 +98,7 @@ class Evaluate:
     """Judge a policy by the exact oracle on held-out compositions."""
 
     prompts: int = _doc(384, "evaluation prompts, spread evenly over the eight sub-categories", low=8)
-    n: int = _doc(3, "images per prompt and sampler", low=1)
+    n: int = _doc(2, "images per prompt and sampler", low=1)
     samplers: tuple[str, ...] = _doc(("t1.0", "top_p0.9"), "how images are drawn; the first is the default sampler")
     best_of: int = _doc(1, "draw best_of images for each one kept, by self-score (1 = off)", low=1)
 

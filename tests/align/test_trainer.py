@@ -61,7 +61,9 @@ def test_reference_matters(policy, data) -> None:  # type: ignore[no-untyped-def
     losses = []
     for ref in (reference, moved):
         own = copy.deepcopy(policy)
-        losses.append(trainer.train_step(own, trainer.new_optimizer(own, SETTINGS), data, ref, SETTINGS, 0, KEY)["dpo_loss"])
+        losses.append(
+            trainer.train_step(own, trainer.new_optimizer(own, SETTINGS), data, ref, SETTINGS, 0, KEY)["dpo_loss"]
+        )
     assert losses[1] > losses[0] + 0.1
 
 

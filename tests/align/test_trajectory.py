@@ -22,7 +22,11 @@ from silmm.settings import Align
 STORED = Path(__file__).parent / "trajectory.json"
 WATCHED = ("loss", "dpo_loss", "nll_loss", "rewards/margins", "text_loss", "grad_norm")
 SETTINGS = Align(batch=8, epochs=5, lr=2e-3, sft_weight=2.0, text_weight=0.1)
-PROMPTS = ["a red circle and a blue square", "two red squares and one blue circle", "a striped circle with a solid square"]
+PROMPTS = [
+    "a red circle and a blue square",
+    "two red squares and one blue circle",
+    "a striped circle with a solid square",
+]
 
 
 def trajectory() -> list[dict[str, float]]:
@@ -34,7 +38,9 @@ def trajectory() -> list[dict[str, float]]:
     rng = np.random.default_rng(7)
     chosen, rejected = rng.integers(0, 48, (48, lmm.length)), rng.integers(16, 64, (48, lmm.length))
     prompts = [PROMPTS[i % 3] for i in range(48)]
-    texts = trainer.own_texts([("color", PROMPTS[0])], [(PROMPTS[0], "is there a red circle ? are there two objects ?")])
+    texts = trainer.own_texts(
+        [("color", PROMPTS[0])], [(PROMPTS[0], "is there a red circle ? are there two objects ?")]
+    )
     data = trainer.Preferences(prompts, chosen, rejected, texts)
     log: list[dict[str, float]] = []
     trainer.train(

@@ -1,4 +1,4 @@
-"""The discrete LMM: what it samples is what it scores, pictures matter, neighbours do not, weights are accounted for."""
+"""The discrete LMM: it scores what it samples, pictures matter, neighbours do not, weights are accounted for."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from silmm.lmm.shapeworld import layout
 from silmm.lmm.shapeworld.decode import decode
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
 
-PROMPTS = ["a red circle and a blue square", "a striped red circle to the left of a solid blue square with a green circle",
-           "two red squares and one blue circle"]  # fmt: skip
+PROMPTS = [
+    "a red circle and a blue square",
+    "a striped red circle to the left of a solid blue square with a green circle",
+    "two red squares and one blue circle",
+]
 QUESTIONS = ["is there a red circle ?", "are there two objects ?", "is a red circle left of a blue square ?"]
 
 

@@ -55,17 +55,39 @@ def test_questions_parse_back() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a", "red circle", "a red circle", "a red circle and", "a circle red and a blue square", "a red circle and a red circle",
-     "two red circle and one blue square", "a red circle left of a blue square left of a green square",
-     "five red circles", "four red circles and one blue square", "a red dog and a blue square"],
-)  # fmt: skip
+    [
+        "",
+        "a",
+        "red circle",
+        "a red circle",
+        "a red circle and",
+        "a circle red and a blue square",
+        "a red circle and a red circle",
+        "two red circle and one blue square",
+        "a red circle left of a blue square left of a green square",
+        "five red circles",
+        "four red circles and one blue square",
+        "a red dog and a blue square",
+    ],
+)
 def test_refused_prompts(text: str) -> None:
     assert parse_prompt(text) is None
     assert exam.refusal(text, "color") == "invalid"
 
 
-@pytest.mark.parametrize("text", ["", "?", "is there", "is there a ?", "are there one red circle ?", "is there two objects ?",
-                                  "is a red circle a blue square ?", "is there a red circle"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "?",
+        "is there",
+        "is there a ?",
+        "are there one red circle ?",
+        "is there two objects ?",
+        "is a red circle a blue square ?",
+        "is there a red circle",
+    ],
+)
 def test_refused_questions(text: str) -> None:
     assert parse_question(text) is None
 

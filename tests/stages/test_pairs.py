@@ -73,7 +73,9 @@ def test_a_prompt_without_a_gap_gives_no_pair(tmp_path: Path, scorer: str) -> No
 
 def test_random_scores_keep_the_gaps(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    rows = [(f"p{i:02d}", k, "q0", float(y), float(1 - y)) for i in range(40) for k, y in enumerate(rng.uniform(size=4))]
+    rows = [
+        (f"p{i:02d}", k, "q0", float(y), float(1 - y)) for i in range(40) for k, y in enumerate(rng.uniform(size=4))
+    ]
     paths = files(tmp_path, rows)
     by_scorer = {}
     for scorer in ("self", "random"):
@@ -81,7 +83,10 @@ def test_random_scores_keep_the_gaps(tmp_path: Path) -> None:
         by_scorer[scorer] = read_table(paths["out"], PAIRS).to_pylist()
     gaps = {s: sorted(r["score_chosen"] - r["score_rejected"] for r in rows) for s, rows in by_scorer.items()}
     np.testing.assert_allclose(gaps["self"], gaps["random"])
-    same = [a == b for a, b in zip(*([(r["chosen"], r["rejected"]) for r in rows] for rows in by_scorer.values()), strict=True)]
+    same = [
+        a == b
+        for a, b in zip(*([(r["chosen"], r["rejected"]) for r in rows] for rows in by_scorer.values()), strict=True)
+    ]
     assert np.mean(same) < 0.3
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from silmm.stages.questions import coverage, questions_of, split
 
-TEXT = "is there a red circle ? is there a blue square ? is a red circle left of a blue square ? are there two objects ?"
+TEXT = (
+    "is there a red circle ? is there a blue square ? is a red circle left of a blue square ? are there two objects ?"
+)
 
 
 def test_splits_in_order_and_covers() -> None:

@@ -46,7 +46,7 @@ def test_the_study(snakemake: Snakemake) -> None:
 def test_pretraining_alone(snakemake: Snakemake) -> None:
     done = snakemake("base", "-n", "--cores", "1", "--configfile", "config/smoke_pretrain.yaml", "-p")
     assert jobs(done.stdout) == {"base": 1, "pretrain": 1}
-    assert "--steps 20 --vq-steps 20 " in done.stdout
+    assert "--steps 20 --paint-steps 20 --vq-steps 20 " in done.stdout
     assert "--shipped" not in done.stdout
 
 

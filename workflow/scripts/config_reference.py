@@ -88,12 +88,13 @@ def tables() -> str:
     lines = []
     for stage, kind in STAGES.items():
         text = (kind.__doc__ or "").strip().splitlines()[0]
-        lines += ["", f"### `{stage}`", "", text, "", "| key | default | limits | meaning |", "| --- | --- | --- | --- |"]
+        lines += ["", f"### `{stage}`", "", text, ""]
+        lines += ["| key | default | limits | meaning |", "| --- | --- | --- | --- |"]
         for field in dataclasses.fields(kind):
             default = list(field.default) if isinstance(field.default, tuple) else field.default
-            lines.append(
-                f"| `{field.name}` | `{json.dumps(default)}` | {_limits(field.metadata)} | {field.metadata.get('help', '')} |"
-            )
+            meaning = field.metadata.get("help", "")
+            cells = (f"`{field.name}`", f"`{json.dumps(default)}`", _limits(field.metadata), meaning)
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", ""])
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from silmm import rng as keyed
-from silmm.shapeworld.language import CATEGORY, SUBCATEGORIES, Spec, Unit, category, parse_prompt, units, write_prompt
 from silmm.shapeworld.holdout import is_held_out
+from silmm.shapeworld.language import CATEGORY, SUBCATEGORIES, Spec, Unit, category, parse_prompt, units, write_prompt
 from silmm.shapeworld.oracle import judge
 from silmm.shapeworld.sample import sample_scene, sample_spec
 from silmm.shapeworld.scene import Scene

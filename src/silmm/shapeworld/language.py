@@ -69,7 +69,11 @@ class Unit(NamedTuple):
 
     def key(self) -> str:
         """A canonical text, e.g. `relation(left, red circle, blue square)`."""
-        parts = [self.relation, str(self.count) if self.count else "", *(t.words() if t else "" for t in (self.a, self.b))]
+        parts = [
+            self.relation,
+            str(self.count) if self.count else "",
+            *(t.words() if t else "" for t in (self.a, self.b)),
+        ]
         return f"{self.kind}({', '.join(p for p in parts if p)})"
 
 

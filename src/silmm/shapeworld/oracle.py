@@ -99,9 +99,9 @@ def _half_object(
     for (q0, q1), (off0, off1), (down, right) in _HALVES:
         row, col = r - off0[0], c - off0[1]
         second = row + off1[0], col + off1[1]
-        if quarter == q0 and second in left and labels[second] == FIRST_KIND + 4 * kind + q1:
-            if (row + down, col + right) in fronts:
-                return Obj(*KINDS[kind], row, col), {(r, c), second}
+        fits = quarter == q0 and second in left and labels[second] == FIRST_KIND + 4 * kind + q1
+        if fits and (row + down, col + right) in fronts:
+            return Obj(*KINDS[kind], row, col), {(r, c), second}
     return None
 
 

@@ -70,7 +70,9 @@ def label_map(scenes: Sequence[Scene]) -> np.ndarray:
             a, b = scene.objects[i], scene.objects[j]
             middle = slots_between(a, b)
             if middle is None:
-                raise ValueError(f"objects {i} and {j} cannot be linked: they are not at the two ends of a row or column")
+                raise ValueError(
+                    f"objects {i} and {j} cannot be linked: they are not at the two ends of a row or column"
+                )
             r, c = middle
             if a.row == b.row:
                 label[r, c : c + 2], label[r + 1, c : c + 2] = LINK_TOP, LINK_BOTTOM

@@ -184,7 +184,11 @@ def _true_unit(rng: np.random.Generator, scene: Scene, kind: str) -> Unit | None
     true = [r for r in RELATIONS if holds(r, scene, i, j)]
     special = [r for r in true if r not in RELATIONS_2D]
     true = special if special and rng.random() < 0.7 else true
-    return Unit("relation", thing, 0, true[rng.integers(len(true))], _describe(rng, scene.objects[j], plain)) if true else None
+    return (
+        Unit("relation", thing, 0, true[rng.integers(len(true))], _describe(rng, scene.objects[j], plain))
+        if true
+        else None
+    )
 
 
 QUESTION_KINDS = (*["exist"] * 4, "count", *["relation"] * 4, "total")

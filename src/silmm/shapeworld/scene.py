@@ -40,12 +40,14 @@ class Obj(NamedTuple):
     def kind(self) -> int:
         """Index of the attribute combination, 0 .. 47."""
         color, shape = COLORS.index(self.color), SHAPES.index(self.shape)
-        return ((color * len(SHAPES) + shape) * len(TEXTURES) + TEXTURES.index(self.texture)) * len(SIZES) + SIZES.index(
-            self.size
-        )
+        return ((color * len(SHAPES) + shape) * len(TEXTURES) + TEXTURES.index(self.texture)) * len(
+            SIZES
+        ) + SIZES.index(self.size)
 
 
-KINDS = tuple((color, shape, texture, size) for color in COLORS for shape in SHAPES for texture in TEXTURES for size in SIZES)
+KINDS = tuple(
+    (color, shape, texture, size) for color in COLORS for shape in SHAPES for texture in TEXTURES for size in SIZES
+)
 
 
 class Scene(NamedTuple):

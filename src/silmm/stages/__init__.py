@@ -1,1 +1,1 @@
-"""The paper, in order: one module a step. Each has `run(settings, *, paths..., seed, iteration)`: records in, records out."""
+"""The paper, in order: one module a step, with `run(settings, *, paths..., seed, iteration)`: records in and out."""

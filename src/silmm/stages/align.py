@@ -82,9 +82,7 @@ def run(
             weights = [p.detach() for p in policy.parameters()]
             states.save(state, mark, step + 1, {"weights": weights, "optimizer": optimizer.state_dict(), "log": log})
 
-    trainer.train(
-        policy, data, reference, settings, key=key, start=start, optimizer=optimizer, after_step=after_step
-    )
+    trainer.train(policy, data, reference, settings, key=key, start=start, optimizer=optimizer, after_step=after_step)
     bar.close()
     with atomic_dir(out) as folder:
         policy.save(folder)

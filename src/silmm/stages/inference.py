@@ -30,7 +30,7 @@ def draw(
     top_p: float,
     threads: int = 1,
 ) -> None:
-    """Draw n pictures and print the self-score of each; `best` writes the best to the file `out`, else all to a folder."""
+    """Draw n pictures and print their self-scores; `best` writes the best to the file `out`, else all to a folder."""
     prepare(threads)
     lmm = models.load(ckpt)
     prompt = prompt.lower().strip().rstrip(".")

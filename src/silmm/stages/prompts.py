@@ -15,9 +15,7 @@ from silmm.shapeworld.language import CATEGORY, SUBCATEGORIES
 from silmm.stages.runtime import prepare
 
 
-def run(
-    settings: Prompts, *, ckpt: Path, seed: int, iteration: int, out: Path, stats: Path, threads: int = 1
-) -> None:
+def run(settings: Prompts, *, ckpt: Path, seed: int, iteration: int, out: Path, stats: Path, threads: int = 1) -> None:
     """Write `n` valid, distinct prompts, the sub-categories in turn; what is dropped is counted by reason.
 
     A place that no draft filled within `attempts` rounds stays empty and is counted as `unfilled`.
@@ -46,7 +44,9 @@ def run(
             kept[i] = Prompt(f"p{i:05d}", CATEGORY[name], name, text, attempt)
         print(f"prompts: {len(kept)} of {settings.n} kept after {drafts} drafts", file=sys.stderr)
     if not kept:
-        raise InputError(f"{ckpt}: not one of {drafts} drafts is a valid prompt ({dict(dropped)}): train the base longer")
+        raise InputError(
+            f"{ckpt}: not one of {drafts} drafts is a valid prompt ({dict(dropped)}): train the base longer"
+        )
     dropped["unfilled"] = settings.n - len(kept)
     write_json(stats, PromptStats(len(kept), drafts, dict(dropped)))
     write_jsonl(out, [kept[i] for i in sorted(kept)])

@@ -33,7 +33,9 @@ def questions_of(prompt_id: str, asked: list[tuple[str, Unit]]) -> PromptQuestio
     """The record of one prompt; a relation's parents are the questions after the things that it relates."""
     exist = {unit.a: f"q{i}" for i, (_, unit) in enumerate(asked) if unit.kind in ("exist", "count")}
     rows = [
-        Question(f"q{i}", text, "yes", tuple(exist[t] for t in (unit.a, unit.b) if unit.kind == "relation" and t in exist))
+        Question(
+            f"q{i}", text, "yes", tuple(exist[t] for t in (unit.a, unit.b) if unit.kind == "relation" and t in exist)
+        )
         for i, (text, unit) in enumerate(asked)
     ]
     return PromptQuestions(prompt_id, tuple(unit.key() for _, unit in asked), tuple(rows))

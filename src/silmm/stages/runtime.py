@@ -21,4 +21,6 @@ def prepare(threads: int) -> None:
 def progress(items: Iterable[T], text: str, total: int | None = None) -> Iterable[T]:
     """The items, with a progress bar on stderr (a line every half minute where stderr is a file)."""
     interactive = sys.stderr.isatty()
-    return tqdm(items, desc=text, total=total, mininterval=0.1 if interactive else 30, file=sys.stderr, dynamic_ncols=True)
+    return tqdm(
+        items, desc=text, total=total, mininterval=0.1 if interactive else 30, file=sys.stderr, dynamic_ncols=True
+    )

@@ -13,7 +13,9 @@ def parse_sampler(name: str) -> tuple[float, float]:
     """(temperature, top_p) of `t1.0` (no nucleus cut) or `top_p0.9` (temperature 1)."""
     found = _NAME.fullmatch(name)
     if not found:
-        raise InputError(f"evaluate.samplers has {name!r}: expected t<temperature> or top_p<share>, e.g. t1.0, top_p0.9")
+        raise InputError(
+            f"evaluate.samplers has {name!r}: expected t<temperature> or top_p<share>, e.g. t1.0, top_p0.9"
+        )
     temperature, top_p = found.groups()
     if temperature is not None:
         if float(temperature) <= 0:

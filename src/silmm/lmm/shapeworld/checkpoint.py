@@ -57,7 +57,9 @@ def load(folder: Path) -> DiscreteLMM:
         raise InputError(f"{folder / 'tokenizer.json'}: not a tokenizer ({error})") from error
     config = LlamaConfig.from_pretrained(folder, attn_implementation="sdpa")
     if config.vocab_size != len(vocab):
-        raise InputError(f"{folder}: config.json has vocab_size {config.vocab_size}, tokenizer.json {len(vocab)} tokens")
+        raise InputError(
+            f"{folder}: config.json has vocab_size {config.vocab_size}, tokenizer.json {len(vocab)} tokens"
+        )
     model = ShapeWorldLlama(config)
     _fill(model, folder / "model.safetensors")
     tokenizer = VQTokenizer(vocab.n_visual)

@@ -54,13 +54,17 @@ def question_text(spec: Spec) -> str:
     return " ".join(write_question(unit) for unit in units(spec))
 
 
-def _branches(rng: np.random.Generator, vocab: Vocab, scenes: list[Scene], listed_scenes: int) -> tuple[layout.Packed, np.ndarray]:
+def _branches(
+    rng: np.random.Generator, vocab: Vocab, scenes: list[Scene], listed_scenes: int
+) -> tuple[layout.Packed, np.ndarray]:
     """Questions and the list of objects of each scene, and the token to learn at each place (-100: none)."""
     rows, targets = [], []
     for number, scene in enumerate(scenes):
         asked = [sample.sample_question(rng, scene, kind) for kind in sample.QUESTION_KINDS]
         branches = [layout.question_branch(vocab, write_question(unit, rng)) for unit, _ in asked]
-        learned = [[-100] * (len(b) - 1) + [vocab.yes if ok else vocab.no] for b, (_, ok) in zip(branches, asked, strict=True)]
+        learned = [
+            [-100] * (len(b) - 1) + [vocab.yes if ok else vocab.no] for b, (_, ok) in zip(branches, asked, strict=True)
+        ]
         for thing, obj in sample.sample_unique_things(rng, scene, N_WHERE):
             found = layout.where_branch(vocab, thing, obj)
             branches.append(found[:-1])

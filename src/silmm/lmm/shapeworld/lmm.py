@@ -111,7 +111,7 @@ class DiscreteLMM:
 
     def tokenize(self, images_NHWC: np.ndarray) -> np.ndarray:
         """Codes `[n, 36]`."""
-        return self.tokenizer.encode(torch.from_numpy(np.asarray(images_NHWC, np.uint8))).numpy()
+        return self.tokenizer.encode(torch.from_numpy(np.array(images_NHWC, np.uint8))).numpy()
 
     # ---- looking -------------------------------------------------------------------------------------------------
 

@@ -127,5 +127,3 @@ def train_tokenizer(seed: int, pool: list[Spec], *, codes: int, steps: int) -> t
         torch.from_numpy(images), codes=codes, steps=steps, seed=keyed.torch_seed(seed, "pretrain", "vq-weights")
     )
     return tokenizer.eval().requires_grad_(False), error
-
-

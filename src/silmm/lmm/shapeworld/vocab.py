@@ -10,7 +10,20 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from silmm.shapeworld.language import SUBCATEGORIES, lexicon
 from silmm.shapeworld.scene import GRID
 
-CONTROL = ("<pad>", "<bos>", "<eos>", "<draw>", "<look>", "<list>", "<write>", "<ask>", "<image>", "</image>", "<ask_image>", "<where>")
+CONTROL = (
+    "<pad>",
+    "<bos>",
+    "<eos>",
+    "<draw>",
+    "<look>",
+    "<list>",
+    "<write>",
+    "<ask>",
+    "<image>",
+    "</image>",
+    "<ask_image>",
+    "<where>",
+)
 PLACES = (*(f"<row_{i}>" for i in range(GRID - 1)), *(f"<col_{i}>" for i in range(GRID - 1)))
 ANSWERS = ("no", "yes")
 
@@ -35,7 +48,9 @@ class Vocab:
         try:
             return [self.ids[word] for word in text.split()]
         except KeyError as error:
-            raise ValueError(f"unknown word {error} in {text!r}: ShapeWorld's words are {' '.join(lexicon())}") from None
+            raise ValueError(
+                f"unknown word {error} in {text!r}: ShapeWorld's words are {' '.join(lexicon())}"
+            ) from None
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, up to the end token, without padding."""
