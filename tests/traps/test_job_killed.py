@@ -14,8 +14,8 @@ import pytest
 
 from tests.workflow.conftest import ROOT, run_snakemake
 
-STEPS, SAVED = 160, 100  # `silmm.stages.pretrain` saves every hundred steps
-TINY = "pretrain={steps: 80, paint_steps: 80, vq_steps: 1, width: 16, layers: 1, heads: 1, codes: 16}"
+STEPS, SAVED = 125, 100  # `silmm.stages.pretrain` saves every hundred steps
+TINY = "pretrain={steps: 115, paint_steps: 10, vq_steps: 1, width: 16, layers: 1, heads: 1, codes: 16}"
 WORDS = ("base", "--cores", "1", "--config", "shipped=null", TINY)
 
 
