@@ -45,8 +45,12 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         else:
             for file in files:
                 _sync(file)
-        _remove(path)  # a folder cannot be renamed over a full one
+        old = path.with_name(_PREFIX + "old-" + path.name)
+        _remove(old)
+        if path.exists():  # a folder cannot be renamed over a full one
+            path.rename(old)
         temporary.rename(path)
+        _remove(old)
     except BaseException:
         _remove(temporary)
         raise

@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.run(args)
     except InputError as error:
         return _fail(args.command, str(error))
+    except KeyboardInterrupt:
+        _fail(args.command, "interrupted; the same command goes on where it can")
+        return 130
     except OSError as error:  # missing file, no permission, full disk
         if error.strerror is None:
             raise

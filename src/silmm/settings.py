@@ -121,6 +121,8 @@ def check(settings: Any) -> None:
     for f in dataclasses.fields(settings):
         value = getattr(settings, f.name)
         low, high, choices = (f.metadata.get(k) for k in ("low", "high", "choices"))
+        if value != value:
+            raise ValueError(f"{stage}.{f.name} is not a number")
         if choices and value not in choices:
             raise ValueError(f"{stage}.{f.name} is {value!r}: choose one of {', '.join(choices)}")
         if low is not None and value < low:

@@ -98,7 +98,7 @@ def test_saves_and_loads_exactly(lmm: DiscreteLMM, tmp_path: Path, codes: np.nda
     again = models.load(tmp_path)
     assert torch.equal(again.token_logps(PROMPTS, codes[:3]), lmm.token_logps(PROMPTS, codes[:3]))
     np.testing.assert_array_equal(again.render(codes), lmm.render(codes))
-    assert "LlamaForCausalLM" in (tmp_path / "config.json").read_text()
+    assert "ShapeWorldLlama" in (tmp_path / "config.json").read_text()
 
 
 @pytest.mark.parametrize(

@@ -42,11 +42,12 @@ def load(folder: Path, mark: str) -> tuple[int, dict[str, Any]] | None:
     try:
         meta = json.loads(note.read_text(encoding="utf-8"))
         state = torch.load(folder / "state.pt", weights_only=True)
+        mark_there, step = meta["fingerprint"], int(meta["step"])
     except Exception as error:  # unpickling a damaged file can raise nearly anything
         raise InputError(f"{folder}: damaged training state ({error}): remove this folder to start anew") from error
-    if meta["fingerprint"] != mark:
+    if mark_there != mark:
         raise InputError(f"{folder}: training state of other settings or inputs: remove this folder to start anew")
-    return int(meta["step"]), state
+    return step, state
 
 
 def clear(folder: Path) -> None:

@@ -14,6 +14,7 @@ from silmm.align import state as states
 from silmm.align import trainer
 from silmm.records import PAIRS, Prompt, PromptQuestions, RecordError, atomic_dir, read_jsonl, read_table
 from silmm.settings import Align
+from silmm.sources import source_hash
 from silmm.stages.representations import read_tokens
 from silmm.stages.runtime import prepare
 
@@ -66,7 +67,8 @@ def run(
     data = load_preferences(pairs, prompts, qa, images)
     key = (seed, "align", iteration)
     mark = states.fingerprint(
-        {**dataclasses.asdict(settings), "key": key, "threads": threads}, [ckpt, pairs, prompts, qa, *images]
+        {**dataclasses.asdict(settings), "key": key, "threads": threads, "sources": source_hash("stages.align")},
+        [ckpt, pairs, prompts, qa, *images],
     )
     policy = models.load(ckpt)
     reference = trainer.reference_logps(policy, data)

@@ -17,7 +17,7 @@ from silmm.shapeworld.oracle import judge, read
 from silmm.stages.questions import coverage, questions_of, split
 from silmm.stages.representations import read_tokens
 from silmm.stages.runtime import prepare, progress
-from silmm.stages.sampler import parse_sampler
+from silmm.stages.sampler import parse_sampler, parse_samplers
 from silmm.stages.scoring import image_score
 
 SIGHTS = 160  # specifications in the looking test
@@ -39,6 +39,7 @@ def run(
     threads: int = 1,
 ) -> None:
     """One row a (sampler, prompt, sample, unit), and the metrics that are not a row per image."""
+    parse_samplers(settings.samplers)
     prepare(threads)
     policy = models.load(ckpt)
     tests = exam.prompts(settings.prompts)

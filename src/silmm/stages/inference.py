@@ -31,6 +31,7 @@ def draw(
     threads: int = 1,
 ) -> None:
     """Draw n pictures and print their self-scores; `best` writes the best to the file `out`, else all to a folder."""
+    target = _target(out, best)
     prepare(threads)
     lmm = models.load(ckpt)
     prompt = prompt.lower().strip().rstrip(".")
@@ -52,21 +53,28 @@ def draw(
     for k in range(n):
         print(f"sample {k}: self-score {scores[k]:+.3f}" + ("  <- best" if best and k == order[0] else ""))
     if best:
+        with atomic_file(target) as temporary:
+            _picture(pictures[order[0]]).save(temporary, format="PNG")
+        print(f"wrote {target}")
+        return
+    with atomic_dir(target) as folder:
+        for k, pixels in enumerate(pictures):
+            _picture(pixels).save(folder / f"sample_{k}.png")
+    print(f"wrote {n} pictures to {target}")
+
+
+def _target(out: Path, best: bool) -> Path:
+    """What to write, checked before any work: a .png file for the best picture, a new or empty folder for all."""
+    if best:
         file = out / "best.png" if out.is_dir() else out
         if file.suffix.lower() != ".png":
             raise InputError(f"{file}: --out with --best is a .png file or an existing folder")
-        with atomic_file(file) as temporary:
-            _picture(pictures[order[0]]).save(temporary, format="PNG")
-        print(f"wrote {file}")
-        return
+        return file
     if out.is_file() or out.suffix.lower() == ".png":
         raise InputError(f"{out}: --out is a folder, unless --best asks for one picture")
-    if out.is_dir() and any(p.suffix != ".png" for p in out.iterdir()):
-        raise InputError(f"{out}: holds other files than pictures: give a new folder")
-    with atomic_dir(out) as folder:
-        for k, pixels in enumerate(pictures):
-            _picture(pixels).save(folder / f"sample_{k}.png")
-    print(f"wrote {n} pictures to {out}")
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out}: not empty: give a new folder, so that nothing of yours is replaced")
+    return out
 
 
 def _picture(pixels: np.ndarray) -> Image.Image:

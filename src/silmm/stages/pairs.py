@@ -10,7 +10,7 @@ import numpy as np
 
 from silmm import rng as keyed
 from silmm.errors import InputError
-from silmm.records import PAIRS, SCORES, PromptQuestions, read_jsonl, read_table, write_table
+from silmm.records import PAIRS, SCORES, PromptQuestions, RecordError, read_jsonl, read_table, write_table
 from silmm.settings import Pairs
 from silmm.stages.scoring import score_images
 
@@ -77,6 +77,10 @@ def _oracle_scores(images: Sequence[Path], questions: list[PromptQuestions]) -> 
     out: dict[str, dict[int, float]] = {}
     for folder in images:
         index = read_table(folder / "index.parquet", INDEX).to_pylist()
+        if not index:  # an empty shard
+            continue
+        if lost := sorted({row["prompt_id"] for row in index} - set(asked)):
+            raise RecordError(f"{folder}: prompt {lost[0]} has no record in qa.jsonl; re-run silmm questions")
         scenes = read(np.stack([np.asarray(Image.open(folder / row["file"]).convert("RGB")) for row in index]))
         for row, scene in zip(index, scenes, strict=True):
             held = [judge(unit, scene) for unit in asked[row["prompt_id"]] if unit]

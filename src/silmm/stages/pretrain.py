@@ -23,6 +23,7 @@ from silmm.lmm.shapeworld.vq import VQTokenizer
 from silmm.records import atomic_dir
 from silmm.settings import Pretrain
 from silmm.shapeworld.language import Spec
+from silmm.sources import source_hash
 from silmm.stages.runtime import prepare
 
 SAVE_EVERY = 100  # steps
@@ -35,6 +36,8 @@ def run(
     """Train (resuming from `state` after an interruption), or copy `shipped` if it was made with these settings."""
     if lmm != "discrete":
         raise InputError(f"lmm is {lmm!r}: expected discrete")
+    if settings.width % (2 * settings.heads):
+        raise InputError(f"pretrain.width is {settings.width}: must be a multiple of 2 x pretrain.heads")
     note = {"lmm": lmm, "seed": seed, "threads": threads, "settings": dataclasses.asdict(settings)}
     if shipped is not None:
         _copy(shipped, note, out)
@@ -46,7 +49,8 @@ def run(
     vocab = vocabulary.build(settings.codes)
     torch.manual_seed(keyed.torch_seed(seed, "pretrain", "weights"))
     model = new_model(vocab, width=settings.width, layers=settings.layers, heads=settings.heads)
-    log = _train(settings, model, tokenizer, vocab, pool, seed, state, states.fingerprint(note, []))
+    mark = states.fingerprint({**note, "sources": source_hash("stages.pretrain")}, [])
+    log = _train(settings, model, tokenizer, vocab, pool, seed, state, mark)
     with atomic_dir(out) as folder:
         DiscreteLMM(model.eval(), tokenizer, vocab).save(folder)
         (folder / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log), encoding="utf-8")

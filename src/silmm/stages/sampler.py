@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from silmm.errors import InputError
 
@@ -24,3 +25,11 @@ def parse_sampler(name: str) -> tuple[float, float]:
     if not 0 < float(top_p) <= 1:
         raise InputError(f"evaluate.samplers has {name!r}: top_p must be above 0 and at most 1")
     return 1.0, float(top_p)
+
+
+def parse_samplers(names: Sequence[str]) -> list[tuple[float, float]]:
+    """All of them; InputError where one is unknown or named twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"evaluate.samplers names {name!r} twice")
+    return [parse_sampler(name) for name in names]

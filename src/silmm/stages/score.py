@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy as np
 from silmm import lmm as models
 from silmm.records import SCORES, PromptQuestions, RecordError, read_jsonl, write_table
 from silmm.settings import Score
-from silmm.stages.representations import read_shard
+from silmm.stages.images import BLOCK as PROMPTS
+from silmm.stages.representations import Key, read_shard
 from silmm.stages.runtime import prepare, progress
 
 
@@ -24,12 +26,20 @@ def run(settings: Score, *, ckpt: Path, qa: Path, images: tuple[Path, ...], out:
         lost = sorted({prompt_id for prompt_id, _ in keys} - set(asked))
         if lost:
             raise RecordError(f"{qa}: no record for prompt {lost[0]} of {folder}; re-run silmm questions")
-        for start in progress(range(0, len(keys), settings.block), "score"):
-            block = slice(start, start + settings.block)
+        for block in progress(blocks(keys, settings.block), "score"):
             questions = [[q.text for q in asked[prompt_id]] for prompt_id, _ in keys[block]]
             answers = policy.answer(tokens[block], questions)
             _extend(columns, keys[block], [asked[p] for p, _ in keys[block]], answers)
     write_table(out, columns, SCORES)
+
+
+def blocks(keys: Sequence[Key], size: int) -> list[slice]:
+    """Rows of each forward pass: at most `size`, never across the blocks of prompts that shards are made of."""
+    starts = [i for i, key in enumerate(keys) if i == 0 or key[0] != keys[i - 1][0]][::PROMPTS]
+    ends = [*starts[1:], len(keys)]
+    return [
+        slice(i, min(i + size, end)) for start, end in zip(starts, ends, strict=True) for i in range(start, end, size)
+    ]
 
 
 def _extend(columns: dict[str, list], keys: list, questions: list, answers: list[np.ndarray]) -> None:

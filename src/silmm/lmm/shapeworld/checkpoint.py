@@ -24,7 +24,8 @@ tags: [silmm, shapeworld]
 ---
 # A discrete ShapeWorld LMM
 
-Made by silmm: a tiny `LlamaForCausalLM` over words and visual tokens that draws, looks, asks and writes in ShapeWorld.
+Made by silmm: a tiny `LlamaForCausalLM` over words and visual tokens, with a place embedding for the visual ones
+(`rows`, `cols`), that draws, looks, asks and writes in ShapeWorld.
 `silmm draw "a red circle left of a blue square" --ckpt .` draws with it, `silmm ask IMAGE QUESTION --ckpt .` asks it.
 
 `model.safetensors` holds the transformer, `visual_tokenizer.safetensors` the VQ tokenizer, `tokenizer.json` the words.
@@ -33,7 +34,7 @@ Made by silmm: a tiny `LlamaForCausalLM` over words and visual tokens that draws
 
 def save(lmm: DiscreteLMM, folder: Path) -> None:
     """Write the folder (it must exist, and be empty)."""
-    config = lmm.model.config.to_dict() | {"silmm_family": FAMILY, "architectures": ["LlamaForCausalLM"]}
+    config = lmm.model.config.to_dict() | {"silmm_family": FAMILY, "architectures": ["ShapeWorldLlama"]}
     config.pop("transformers_version", None)
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     _save(lmm.model, folder / "model.safetensors")

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from silmm import rng as keyed
+from silmm.align.losses import selective_log_softmax
 from silmm.kernels.nucleus import nucleus
 from silmm.lmm.shapeworld import layout
 from silmm.lmm.shapeworld.decode import decode
@@ -153,7 +154,7 @@ class DiscreteLMM:
         mask = torch.from_numpy(layout.causal_mask(ids.numpy(), vocab.pad))
         hidden = self.model.hidden(ids, mask, torch.arange(ids.shape[1])[None], image_at=layout.DRAW_PREFIX)
         logits = self.model.lm_head(hidden[:, -L_IMAGE:])[..., vocab.first_visual :]
-        return logits.gather(-1, codes[..., None])[..., 0] - logits.logsumexp(-1)
+        return selective_log_softmax(logits, codes)
 
     def text_nll(self, pairs: Sequence[tuple[str, str, str]]) -> Tensor:
         """Mean negative log-likelihood over the output tokens of all texts."""
