@@ -18,13 +18,13 @@ Choose = Callable[[int, Tensor], Tensor]  # (step, logits_BV) -> ids_B
 
 
 class Suffix:
-    """Per-layer keys `[P*N*h, d, T]` and values `[P*N*h, T, d]` of what the samples have decoded so far.
+    """Per-layer keys `[P*h*N, d, T]` and values `[P*h*N, T, d]` of what the samples have decoded so far.
 
     Keys lie transposed: a step multiplies one query with all of them, and that way the product runs along memory.
     """
 
     def __init__(self, layers: int, rows: int, length: int, dim: int) -> None:
-        self.keys, self.values = torch.zeros(layers, rows, dim, length), torch.zeros(layers, rows, length, dim)
+        self.keys, self.values = torch.empty(layers, rows, dim, length), torch.empty(layers, rows, length, dim)
 
 
 def _split_heads(layer: LlamaDecoderLayer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,15 +67,19 @@ def _step(
     heads, start, dim = cache[0][0].shape[1:]
     cos, sin = model.model.rotary_emb(x, torch.tensor([[start + t]]))
     for i, (layer, (keys, values)) in enumerate(zip(model.model.layers, cache, strict=True)):
-        q, k, v = (y.reshape(-1, dim) for y in _split_heads(layer, x.flatten(0, 1)[:, None], cos, sin))
-        suffix.keys[i, :, :, t], suffix.values[i, :, t] = k, v
-        by_head = q.view(p, n, heads, dim).transpose(1, 2)  # p, h, n, d
-        shared = (by_head @ keys.transpose(2, 3)).masked_fill(unseen_PT[:, None, None], float("-inf"))
-        own = torch.bmm(q[:, None], suffix.keys[i, :, :, : t + 1]).view(p, n, heads, t + 1).transpose(1, 2)
-        weights = torch.cat([shared, own], -1).mul(layer.self_attn.scaling).softmax(-1)
-        seen, past = weights[..., :start], weights[..., start:].transpose(1, 2).reshape(-1, 1, t + 1)
-        context = torch.bmm(past, suffix.values[i, :, : t + 1]).view(p, n, heads, dim) + (seen @ values).transpose(1, 2)
-        x = _finish(layer, x, context.flatten(2))
+        q, k, v = (
+            y.view(p, n, heads, dim).transpose(1, 2) for y in _split_heads(layer, x.flatten(0, 1)[:, None], cos, sin)
+        )  # each p, h, n, d
+        suffix.keys[i].view(p, heads, n, dim, -1)[..., t] = k
+        suffix.values[i].view(p, heads, n, -1, dim)[..., t, :] = v
+        q = q.contiguous()
+        shared = (q @ keys.transpose(2, 3)).masked_fill_(unseen_PT[:, None, None], float("-inf"))
+        own = torch.bmm(q.view(-1, 1, dim), suffix.keys[i, :, :, : t + 1]).view(p, heads, n, t + 1)
+        weights = torch.cat([shared, own], -1).mul_(layer.self_attn.scaling).softmax(-1)
+        past = weights.view(-1, 1, start + t + 1)[..., start:]
+        context = torch.bmm(past, suffix.values[i, :, : t + 1]).view(p, heads, n, dim)
+        context += weights[..., :start] @ values
+        x = _finish(layer, x, context.transpose(1, 2).flatten(2))
     return x
 
 
@@ -100,7 +104,7 @@ def decode(
     p = len(prefix_PT)
     config = model.config
     heads, dim = config.num_attention_heads, config.hidden_size // config.num_attention_heads
-    suffix = Suffix(config.num_hidden_layers, p * samples * heads, length, dim)
+    suffix = Suffix(config.num_hidden_layers, p * heads * samples, length, dim)
     seen = prefix_PT != pad
     last, cache = _prefill(model, prefix_PT, seen)
     logits = model.lm_head(last)[:, None].expand(p, samples, -1)
