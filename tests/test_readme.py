@@ -137,7 +137,7 @@ def test_the_first_commands_are_the_two_and_make_is_no_magic() -> None:
         pytest.skip("make is not installed")
     names = ["VENV=.venv", "CORES=all"]  # whatever the make around these tests was given
     done = subprocess.run(
-        ["make", "--dry-run", "--assume-old=.venv/.installed", *names, "reproduce"],
+        ["make", "--dry-run", "--no-print-directory", "--assume-old=.venv/.installed", *names, "reproduce"],
         cwd=ROOT, env={**os.environ, "MAKEFLAGS": ""}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert shlex.split(done.stdout.splitlines()[-1]) in given  # what it runs stands in the README, executed below

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from silmm.align.losses import dpo, preference_loss, selective_log_softmax, sequence_logps, sft
+from silmm.align.losses import dpo, preference_loss, sequence_logps, sft
+from silmm.lmm.logps import selective_log_softmax
 
 # Made once from TRL's own trainer: see make_trl_golden.py beside it.
 GOLDEN = json.loads(Path(__file__).with_name("trl_golden.json").read_text())

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from silmm import rng as keyed
-from silmm.align.losses import selective_log_softmax
 from silmm.kernels.nucleus import nucleus
+from silmm.lmm.logps import selective_log_softmax
 from silmm.lmm.shapeworld import layout
 from silmm.lmm.shapeworld.decode import decode
 from silmm.lmm.shapeworld.model import L_IMAGE, ShapeWorldLlama
