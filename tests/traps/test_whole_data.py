@@ -26,8 +26,8 @@ from silmm.shapeworld.language import parse_prompt, units, write_question
 from silmm.shapeworld.scene import COLORS
 from silmm.stages import prompts as prompts_stage
 from silmm.stages.align import load_preferences
-from silmm.stages.images import BLOCK
 from silmm.stages.questions import split
+from silmm.stages.representations import PROMPT_BLOCK as BLOCK
 from silmm.stages.representations import read_shard, read_tokens
 
 from .conftest import SAMPLES, Files, make_iteration, training_prompt

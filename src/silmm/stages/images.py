@@ -12,9 +12,8 @@ from safetensors.numpy import save_file
 from silmm import lmm as models
 from silmm.records import INDEX, Prompt, atomic_dir, read_jsonl, write_table
 from silmm.settings import Images
+from silmm.stages.representations import PROMPT_BLOCK as BLOCK
 from silmm.stages.runtime import prepare, progress
-
-BLOCK = 64  # prompts a block; a shard is whole blocks, so that sharding does not change what is computed
 
 
 def shard_of(prompts: Sequence[Prompt], shard: tuple[int, int]) -> list[Prompt]:

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from silmm.records import INDEX, RecordError, read_table
 
 Key = tuple[str, int]  # (prompt_id, sample)
+PROMPT_BLOCK = 64  # a shard is whole blocks of so many prompts, so that sharding does not change what is computed
 
 
 def read_shard(folder: Path) -> tuple[list[Key], np.ndarray]:

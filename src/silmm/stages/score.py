@@ -10,8 +10,7 @@ import numpy as np
 from silmm import lmm as models
 from silmm.records import SCORES, PromptQuestions, RecordError, read_jsonl, write_table
 from silmm.settings import Score
-from silmm.stages.images import BLOCK as PROMPTS
-from silmm.stages.representations import Key, read_shard
+from silmm.stages.representations import PROMPT_BLOCK, Key, read_shard
 from silmm.stages.runtime import prepare, progress
 
 
@@ -35,8 +34,8 @@ def run(settings: Score, *, ckpt: Path, qa: Path, images: tuple[Path, ...], out:
 
 def blocks(keys: Sequence[Key], size: int) -> list[slice]:
     """Rows of each forward pass: at most `size`, never across the blocks of prompts that shards are made of."""
-    starts = [i for i, key in enumerate(keys) if i == 0 or key[0] != keys[i - 1][0]][::PROMPTS]
-    ends = [*starts[1:], len(keys)]
+    starts = [i for i, key in enumerate(keys) if i == 0 or key[0] != keys[i - 1][0]][::PROMPT_BLOCK]
+    ends = [*starts[1:], len(keys)][: len(starts)]  # an empty shard has no block
     return [
         slice(i, min(i + size, end)) for start, end in zip(starts, ends, strict=True) for i in range(start, end, size)
     ]
