@@ -95,8 +95,8 @@ def test_an_edit_of_the_settings_or_the_command_line_reruns_nothing(finished: Pa
 
 
 def test_another_setting_reruns_its_stage_and_what_follows(finished: Path) -> None:
-    counts = planned(finished, *RUN, "evaluate={n: 3}")
-    assert counts == {"evaluate": 5, "evaluate_base": 1, "summarize": 1, "accuracy": 1, "all": 1}  # best_of_n has its own n
+    counts = planned(finished, *RUN, "evaluate={n: 3}")  # best_of_n has an n of its own
+    assert counts == {"evaluate": 5, "evaluate_base": 1, "summarize": 1, "accuracy": 1, "all": 1}
 
 
 def test_one_more_iteration_runs_only_what_is_new(finished: Path) -> None:
