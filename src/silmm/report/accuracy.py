@@ -69,7 +69,7 @@ def draw_iterations(ax: Any, data: pd.DataFrame, arms: list[str]) -> None:
     last = max(1, int(data.iteration.max()))
     low, high = data[["value", "ci_low", "t_low"]].min(axis=None), data[["value", "ci_high", "t_high"]].max(axis=None)
     pad = 0.08 * (high - low) + 0.01
-    ax.set_ylim(low - pad, high + pad)
+    ax.set_ylim(max(low - pad, 0.0), min(high + pad, 1.0))  # shares: an interval over seeds may reach beyond
     ax.set_xlim(-0.1 * last, last * 1.45)
     ax.set_xticks(range(last + 1))
     ax.locator_params(axis="y", nbins=7)
