@@ -63,7 +63,7 @@ class Unit(NamedTuple):
 
     kind: str
     a: Thing | None = None
-    count: int = 0
+    count: int = 0  # type: ignore[assignment]  # not tuple.count
     relation: str = ""
     b: Thing | None = None
 

@@ -82,7 +82,7 @@ def _assemble(labels: np.ndarray, whole: np.ndarray) -> Scene | None:
         if half:
             hidden.append(half[0])
             left -= half[1]
-    objects = hidden + [Obj(*KINDS[whole[r, c]], r, c) for r, c in fronts]
+    objects = hidden + [Obj(*KINDS[whole[r, c]], r, c) for r, c in fronts]  # type: ignore[call-arg]
     if len(objects) > MAX_OBJECTS * 2:
         return None
     links = _links(labels, left, objects)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 
 from silmm.shapeworld.holdout import is_held_out, is_held_out_unit
@@ -24,10 +27,12 @@ from silmm.shapeworld.scene import (
     slots_between,
 )
 
+T = TypeVar("T")
 
-def pick(rng: np.random.Generator, values: tuple) -> object:
+
+def pick(rng: np.random.Generator, values: Sequence[T]) -> T:
     """One of the values."""
-    return values[rng.integers(len(values))]
+    return values[int(rng.integers(len(values)))]
 
 
 def _thing(rng: np.random.Generator, mention: frozenset[str]) -> Thing:
@@ -44,7 +49,7 @@ def _draft(rng: np.random.Generator, subcategory: str) -> Spec:
     color = frozenset({"color"})
     if subcategory == "numeracy":
         counts = pick(rng, ((2,), (3,), (4,), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1)))
-        return Spec(tuple((n, _thing(rng, color)) for n in counts))  # type: ignore[attr-defined]
+        return Spec(tuple((n, _thing(rng, color)) for n in counts))
     if subcategory != "complex":
         relations = {"spatial_2d": RELATIONS_2D, "spatial_3d": RELATIONS_3D, "non_spatial": ("linked",)}[subcategory]
         return Spec(((1, _thing(rng, color)), (1, _thing(rng, color))), ((pick(rng, relations), 0, 1),))
@@ -118,7 +123,8 @@ def sample_scene(rng: np.random.Generator, spec: Spec) -> Scene:
     taken = [*places.values(), *blocked]
     free = [s for s in SLOTS if all(abs(s[0] - r) >= 2 or abs(s[1] - c) >= 2 for r, c in taken)]
     rng.shuffle(free)
-    objects, numbers = [], {}
+    objects: list[Obj] = []
+    numbers: dict[int, int] = {}
     order = list(range(len(spec.items)))
     if spec.relations and spec.relations[0][0] == "front":
         order = [1, 0, *order[2:]]  # the object in front is painted later
@@ -126,7 +132,7 @@ def sample_scene(rng: np.random.Generator, spec: Spec) -> Scene:
         count, thing = spec.items[item]
         for _ in range(count):
             numbers[item] = len(objects)
-            objects.append(_fill(rng, thing, places.pop(item) if item in places else tuple(free.pop())))
+            objects.append(_fill(rng, thing, places.pop(item) if item in places else free.pop()))
     pairs = tuple((min(numbers[i], numbers[j]), max(numbers[i], numbers[j])) for i, j in links)
     return Scene(tuple(objects), pairs)
 

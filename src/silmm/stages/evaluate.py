@@ -101,7 +101,8 @@ def _drawing(
     """Draw, judge and self-score all tests with one sampler; appends to `columns`."""
     temperature, top_p = parse_sampler(sampler)
     draws = settings.n * settings.best_of
-    own, spread = defaultdict(list), defaultdict(list)
+    own: dict[str, list[float]] = defaultdict(list)
+    spread: dict[str, list[float]] = defaultdict(list)
     for start in progress(range(0, len(tests), BLOCK), f"evaluate {sampler}"):
         block = tests[start : start + BLOCK]
         keys = [[(seed, "evaluate", sampler, t.id, k) for k in range(draws)] for t in block]

@@ -16,7 +16,7 @@ def prepare(threads: int) -> None:
     """Fix the number of threads and insist on deterministic algorithms: same bytes, whatever the cores."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # every buffer here is written before it is read
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # every buffer here is written before it is read
 
 
 def progress(items: Iterable[T], text: str, total: int | None = None) -> Iterable[T]:

@@ -77,8 +77,8 @@ def _branches(
         targets.append([t for branch in learned for t in branch])
     packed = layout.pack(vocab, rows)
     target = np.full_like(packed.ids, -100)
-    for row, learned in zip(target, targets, strict=True):
-        row[: len(learned)] = learned
+    for row, tokens in zip(target, targets, strict=True):
+        row[: len(tokens)] = tokens
     return packed, target
 
 

@@ -166,9 +166,9 @@ class DiscreteLMM:
         width = max(len(p) + len(o) for p, o in rows) - 1
         ids = np.full((len(rows), width), vocab.pad, np.int64)
         target = np.full_like(ids, -100)
-        for i, (prefix, output) in enumerate(rows):
-            ids[i, : len(prefix) + len(output) - 1] = [*prefix, *output[:-1]]
-            target[i, len(prefix) - 1 : len(prefix) + len(output) - 1] = output
+        for i, (start, answer) in enumerate(rows):
+            ids[i, : len(start) + len(answer) - 1] = [*start, *answer[:-1]]
+            target[i, len(start) - 1 : len(start) + len(answer) - 1] = answer
         mask = torch.from_numpy(layout.causal_mask(ids, vocab.pad))
         hidden = self.model.hidden(torch.from_numpy(ids), mask, torch.arange(width)[None])
         learned = torch.from_numpy(target) != -100

@@ -26,6 +26,8 @@ def to_images(patches_NLP: Tensor) -> Tensor:
 class VQTokenizer(nn.Module):
     """Encoder, codebook and decoder over single patches (VQ-VAE with codes by moving averages)."""
 
+    codebook: Tensor  # [codes, dim]
+
     def __init__(self, codes: int, dim: int = 32, hidden: int = 96) -> None:
         super().__init__()
         self.encoder = nn.Linear(PIXELS, dim)
