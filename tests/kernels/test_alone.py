@@ -33,4 +33,6 @@ def test_kernels_need_torch_alone() -> None:
 def test_python_m_lists_the_implementations(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_module("silmm.kernels", run_name="__main__")
     rows = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
-    assert [row[:2] for row in rows] == [["nucleus", "reference"], ["nucleus", "cpp"]]
+    assert [row[:2] for row in rows] == [
+        [op, impl] for op in ("nucleus", "decode_attention") for impl in ("reference", "cpp")
+    ]

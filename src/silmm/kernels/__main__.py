@@ -5,4 +5,4 @@ from silmm.kernels import available
 if __name__ == "__main__":
     for op, implementations in available().items():
         for name, state in implementations.items():
-            print(f"{op:<12}{name:<12}{state}")
+            print(f"{op:<18}{name:<12}{state}")

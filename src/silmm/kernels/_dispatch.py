@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from typing import Any
 
 import torch
 
-ABI = 1  # the `abi` of csrc/module.cpp that the calls below this package are written for
-OPS: dict[str, tuple[str, ...]] = {"nucleus": ("reference", "cpp")}
+ABI = 2  # the `abi` of csrc/module.cpp that the calls below this package are written for
+OPS: dict[str, tuple[str, ...]] = {"nucleus": ("reference", "cpp"), "decode_attention": ("reference", "cpp")}
+ISAS = ("base", "avx2", "avx512")
 READY = "ready"
 
 
@@ -29,6 +31,17 @@ def extension() -> tuple[Any, str]:
 def available() -> dict[str, dict[str, str]]:
     """Per op and implementation: "ready", or the reason why it cannot be used."""
     return {op: {name: extension()[1] if name == "cpp" else READY for name in names} for op, names in OPS.items()}
+
+
+def isa() -> int:
+    """The highest instruction set that kernels may use, as a number of ISAS: SILMM_ISA, or all that there is.
+
+    Raises ValueError for a name that is none. The bits do not depend on it, only the time.
+    """
+    name = os.environ.get("SILMM_ISA", ISAS[-1])
+    if name not in ISAS:
+        raise ValueError(f"SILMM_ISA: expected {', '.join(ISAS)}, given {name!r}")
+    return ISAS.index(name)
 
 
 def choose(op: str, impl: str, device: torch.device) -> str:
