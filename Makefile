@@ -40,8 +40,8 @@ $(INSTALLED): constraints.txt pyproject.toml setup.py $(wildcard csrc/*)
 reproduce: $(INSTALLED) ## the ShapeWorld loop with the default settings: results/summary.csv and figures
 	$(SNAKEMAKE)
 
-test: $(INSTALLED) ## the test suite
-	python -m pytest
+test: $(INSTALLED) ## the test suite, on two cores
+	python -m pytest -n 2
 
 study: $(INSTALLED) ## three seeds and all arms, two bases trained on the spot (an hour and a half): docs/study/
 	$(SNAKEMAKE) --configfile config/study.yaml

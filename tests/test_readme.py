@@ -16,6 +16,7 @@ import pytest
 from silmm import cli
 from silmm.arms import KEYS
 
+from .conftest import SMOKE, Smoke
 from .workflow.conftest import ROOT
 
 README = ROOT / "README.md"
@@ -145,17 +146,13 @@ def test_the_first_commands_are_the_two_and_make_is_no_magic() -> None:
 
 # ---- the README's commands, executed -------------------------------------------------------------------------------
 
-# One iteration of one arm on hardly any data: the whole smoke run is tests/workflow's.
-SMALL = ("--configfile", "config/smoke.yaml", "--config", "iterations=1")
-ONE_ARM = "arms={dpo: null, sft: null, random_score: null, best_of_n: null}"
-
 
 def on_smoke(words: list[str], folder: Path) -> list[str]:
     """The same command in this environment, with the configuration and in the folder of a smoke run."""
-    words = [re.sub(r"/iter\d/", "/iter1/", word.replace("results/", "results/smoke/")) for word in words]
+    words = [re.sub(r"/iter3/", "/iter2/", word.replace("results/", "results/smoke/")) for word in words]
     if words[0] == "snakemake":
         words = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *words[1:]]
-        return [*words, "--directory", str(folder), *SMALL, ONE_ARM]
+        return [*words, "--directory", str(folder), *SMOKE]
     return [sys.executable, "-m", *words]
 
 
@@ -166,23 +163,23 @@ def runs_on_smoke(words: list[str]) -> bool:
 
 
 @pytest.mark.slow
-def test_the_commands_run_on_the_smoke_config(tmp_path: Path) -> None:
-    if not (ROOT / "checkpoints").is_dir():
-        pytest.skip("no base checkpoint to start from")
+@pytest.mark.xdist_group("smoke")
+def test_the_commands_run_on_the_smoke_config(smoke: Smoke) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    first, *others = filter(runs_on_smoke, commands(README))
+    assert first == ["snakemake", "--cores", "all"]  # what the smoke run ran
+    made = [line.split()[0] for line in smoke.output.splitlines() if line.startswith("  results/smoke/")]
+    assert made
+    assert all((smoke.folder / name).is_file() for name in made)
     ran = []
-    for words in filter(runs_on_smoke, commands(README)):
-        command = on_smoke(words, tmp_path)
-        cwd = ROOT if words[0] == "snakemake" else tmp_path
+    for words in others:
         done = subprocess.run(
-            command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+            on_smoke(words, smoke.folder), cwd=ROOT if words[0] == "snakemake" else smoke.folder, env=environment,
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"
         ran.append(done.stdout)
-    everything, one_file, drawn, asked = ran
-    made = [line.split()[0] for line in everything.splitlines() if line.startswith("  results/smoke/")]
-    assert made
-    assert all((tmp_path / name).is_file() for name in made)
+    one_file, drawn, asked = ran
     assert "Nothing to be done" in one_file
     assert "<- best" in drawn
     assert re.search(r"^(yes|no)  p_yes=", asked, flags=re.MULTILINE)

@@ -246,13 +246,13 @@ def test_an_unknown_subcategory_is_refused(tmp_path: Path) -> None:
     assert "column 'subcategory' has 'colour'" in message
 
 
-def test_shards_are_gathered_in_the_given_order(tmp_path: Path) -> None:
+def test_shards_are_gathered_in_the_order_of_the_key(tmp_path: Path) -> None:
     shards = []
     for i, prompt in enumerate(("p001", "p000")):
         shards.append(tmp_path / f"shard-{i}.parquet")
         write_table(shards[-1], scores((prompt,)), SCORES)
     gather(shards, tmp_path / "scores.parquet")
-    assert read_table(tmp_path / "scores.parquet", SCORES)["prompt_id"].to_pylist() == ["p001"] * 4 + ["p000"] * 4
+    assert read_table(tmp_path / "scores.parquet", SCORES)["prompt_id"].to_pylist() == ["p000"] * 4 + ["p001"] * 4
     assert "duplicate row prompt_id=p001" in refusal(lambda: gather([shards[0]] * 2, tmp_path / "twice.parquet"))
     assert not (tmp_path / "twice.parquet").exists()
 

@@ -78,10 +78,12 @@ def read_table(path: Path, schema: Table) -> pa.Table:
 
 
 def gather(shards: Sequence[Path], out: Path, schema: Table = SCORES) -> None:
-    """Join the shards of a table in the given order; a row that two shards hold is an error."""
+    """Join the shards of a table, in the order of its key, whatever the shards; a row that two shards hold is an
+    error."""
     import pyarrow as pa
 
-    write_table(out, pa.concat_tables([read_table(shard, schema) for shard in shards]).combine_chunks(), schema)
+    table = pa.concat_tables([read_table(shard, schema) for shard in shards])
+    write_table(out, table.sort_by([(name, "ascending") for name in schema.key]).combine_chunks(), schema)
 
 
 def _check_table(path: Path, table: pa.Table, schema: Table, hint: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import contract_files, jobs, run_snakemake, stub_checkout
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("reruns")]
 RUN = ("--cores", "2", "--config", "iterations=2")
 
 
