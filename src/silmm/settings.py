@@ -21,19 +21,17 @@ class Pretrain:
     """Train the tiny discrete LMM on ShapeWorld from scratch (tokenizer, then transformer)."""
 
     steps: int = _doc(1500, "optimiser steps of the first phase, which teaches to look", low=1)
-    paint_steps: int = _doc(800, "optimiser steps of the second phase, which teaches to draw", low=0)
+    paint_steps: int = _doc(1400, "optimiser steps of the second phase, which teaches to draw", low=0)
     vq_steps: int = _doc(1200, "optimiser steps of the visual tokenizer", low=1)
     width: int = _doc(96, "hidden width of the transformer", low=8)
     layers: int = _doc(4, "decoder layers", low=1)
     heads: int = _doc(4, "attention heads", low=1)
     codes: int = _doc(224, "codebook entries of the visual tokenizer", low=2)
     lr: float = _doc(3e-3, "peak learning rate", low=0.0)
-    corrupt: float = _doc(
-        0.5,
-        "share of captions with one spoiled word late in the second phase: the painter stays imperfect",
-        low=0.0,
-        high=1.0,
+    spoiled: float = _doc(
+        0.15, "share of captions with one wrong word late in the second phase: an imperfect painter", low=0.0, high=1.0
     )
+    mismatched: float = _doc(0.15, "share of captions that are another picture's, likewise", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Pairs:
     """Step 4b: best and worst images make preference pairs."""
 
     scorer: str = _doc("self", "what ranks the images", choices=("self", "random", "oracle"))
-    top_n: int = _doc(2, "the top_n best images meet the top_n worst", low=1)
+    top_n: int = _doc(4, "the top_n best images meet the top_n worst", low=1)
     product: bool = _doc(False, "all top_n x top_n combinations, instead of best/worst, second best/second worst, ...")
     min_gap: float = _doc(0.1, "smallest score difference between chosen and rejected", low=0.0)
 
@@ -90,7 +88,7 @@ class Align:
     )
     lr: float = _doc(5e-4, "peak learning rate", low=0.0)
     batch: int = _doc(64, "pairs per optimiser step", low=1)
-    epochs: int = _doc(3, "passes over the pairs", low=1)
+    epochs: int = _doc(1, "passes over the pairs", low=1)
 
 
 @dataclass(frozen=True)

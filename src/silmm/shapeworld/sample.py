@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -76,6 +77,24 @@ def sample_spec(rng: np.random.Generator, subcategory: str, *, held_out: bool | 
     while True:
         spec = _draft(rng, subcategory)
         if category(spec) == subcategory and (held_out is None or is_held_out(spec) == held_out):
+            return spec
+
+
+FREE_MENTIONS = 6  # attributes that a free caption mentions at most, so that its words fit
+
+
+def sample_free_spec(rng: np.random.Generator) -> Spec:
+    """What a caption may tell beyond the sub-categories: one to three things, each with attributes of its own choice,
+    perhaps a relation between two of them; no held-out composition. A painter learns from it what words mean one by
+    one."""
+    while True:
+        n = int(rng.integers(1, 4))
+        mentions = [frozenset(k for k in ("color", "texture", "size") if rng.random() < 0.5) for _ in range(n)]
+        things = [_thing(rng, mention) for mention in mentions]
+        related = n > 1 and rng.random() < 0.5
+        spec = Spec(tuple((1, t) for t in things), ((pick(rng, RELATIONS), 0, 1),) if related else ())
+        fits = sum(map(len, mentions)) <= FREE_MENTIONS - (n == 3)
+        if fits and all(a.excludes(b) for a, b in itertools.combinations(things, 2)) and not is_held_out(spec):
             return spec
 
 

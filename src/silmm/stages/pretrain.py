@@ -75,7 +75,7 @@ def _train(
     if saved is not None:
         model.load_state_dict(saved["model"])
         log = saved["log"]
-    phases = training.phases(settings.steps, settings.paint_steps, settings.corrupt)
+    phases = training.phases(settings)
     total = sum(phase.steps for phase in phases)
     model.train()
     first = 0
@@ -87,8 +87,8 @@ def _train(
                     optimizer.load_state_dict(kept)
             for step in range(max(first, done), first + phase.steps):
                 place = step - first
-                corrupt = phase.corrupt if place < training.FLAT * phase.steps else phase.corrupt_late
-                batch = data.make_batch(seed, step, vocab, pool, phase.mix, corrupt)
+                noise = phase.noise if place < training.FLAT * phase.steps else phase.noise_late
+                batch = data.make_batch(seed, step, vocab, pool, phase.mix, noise)
                 lr = settings.lr * training.learning_rate(place, phase.steps)
                 log.append({"step": step, **training.train_step(model, tokenizer, vocab, batch, optimizers, lr)})
                 bar.update()

@@ -20,10 +20,18 @@ class Mix(NamedTuple):
     """How many examples of each task a step has."""
 
     draw: int  # captioned pictures
+    free: int  # of these, how many have a caption of any form, beside those of the eight sub-categories
     look: int  # pictures with questions
     list: int  # of these, how many also have their objects listed
     ask: int  # prompts to split into questions
     write: int  # prompts to write
+
+
+class Noise(NamedTuple):
+    """Shares of the captions that do not tell what the picture shows: the painter that learns them is imperfect."""
+
+    spoiled: float  # one word is changed
+    mismatched: float  # the caption is another picture's
 
 
 class Batch(NamedTuple):
@@ -104,11 +112,23 @@ def _texts(rng: np.random.Generator, vocab: Vocab, pool: list[Spec], mix: Mix) -
     return ids[:, :longest], target[:, :longest]
 
 
-def make_batch(seed: int, step: int, vocab: Vocab, pool: list[Spec], mix: Mix, corrupt: float) -> Batch:
+def _told(rng: np.random.Generator, pool: list[Spec], spec: Spec, noise: Noise) -> Spec:
+    """What the caption of a picture of `spec` tells."""
+    draw = rng.random()
+    if draw < noise.spoiled:
+        return spoil(rng, spec)
+    if draw < noise.spoiled + noise.mismatched:
+        return pool[rng.integers(len(pool))]
+    return spec
+
+
+def make_batch(seed: int, step: int, vocab: Vocab, pool: list[Spec], mix: Mix, noise: Noise) -> Batch:
     """The examples of one training step, a pure function of seed and step."""
     rng = keyed.generator(seed, "pretrain", "batch", step)
-    drawn = [pool[rng.integers(len(pool))] for _ in range(mix.draw)]
-    captions = [write_prompt(spoil(rng, s) if rng.random() < corrupt else s, rng) for s in drawn]
+    drawn = [pool[rng.integers(len(pool))] for _ in range(mix.draw - mix.free)]
+    captions = [write_prompt(_told(rng, pool, spec, noise), rng) for spec in drawn]
+    drawn += [sample.sample_free_spec(rng) for _ in range(mix.free)]
+    captions += [write_prompt(_told(rng, pool, spec, noise), rng) for spec in drawn[len(captions) :]]
     seen = [sample.sample_scene(rng, pool[rng.integers(len(pool))]) for _ in range(mix.look)]
     branches, branch_target = _branches(rng, vocab, seen, mix.list)
     text_ids, text_target = _texts(rng, vocab, pool, mix)

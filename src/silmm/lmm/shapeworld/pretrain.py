@@ -13,6 +13,7 @@ from silmm import rng as keyed
 from silmm.lmm.shapeworld import data, layout, vq
 from silmm.lmm.shapeworld.model import L_IMAGE, ShapeWorldLlama
 from silmm.lmm.shapeworld.vocab import Vocab
+from silmm.settings import Pretrain
 from silmm.shapeworld.language import Spec
 
 POOL = 8000  # training specifications
@@ -74,15 +75,17 @@ class Phase(NamedTuple):
 
     steps: int
     mix: data.Mix
-    corrupt: float  # share of spoiled captions at the start
-    corrupt_late: float  # and from the point on where the learning rate falls
+    noise: data.Noise  # at the start
+    noise_late: data.Noise  # and from the point on where the learning rate falls
 
 
-def phases(look_steps: int, paint_steps: int, corrupt: float) -> list[Phase]:
-    """First the judge, then the painter; a share of spoiled captions at the end makes the painter imperfect."""
+def phases(settings: Pretrain) -> list[Phase]:
+    """First the judge, then the painter; wrong captions at the end make the painter imperfect."""
+    early, clean = data.Noise(0.3, 0.0), data.Noise(0.0, 0.0)
+    late = data.Noise(settings.spoiled, settings.mismatched)
     return [
-        Phase(look_steps, data.Mix(draw=40, look=32, list=8, ask=8, write=8), 0.3, 0.3),
-        Phase(paint_steps, data.Mix(draw=96, look=12, list=4, ask=4, write=4), 0.0, corrupt),
+        Phase(settings.steps, data.Mix(draw=40, free=0, look=32, list=8, ask=8, write=8), early, early),
+        Phase(settings.paint_steps, data.Mix(draw=96, free=32, look=12, list=4, ask=4, write=4), clean, late),
     ]
 
 
