@@ -43,7 +43,7 @@ reproduce: $(INSTALLED) ## the ShapeWorld loop with the default settings: result
 test: $(INSTALLED) ## the test suite, on two cores
 	python -m pytest -n 2
 
-study: $(INSTALLED) ## three seeds and all arms, two bases trained on the spot (an hour and a half): docs/study/
+study: $(INSTALLED) ## three seeds and all arms, two bases trained on the spot (an hour): docs/study/
 	$(SNAKEMAKE) --configfile config/study.yaml
 	mkdir -p docs/study
 	cp results/summary.csv results/gains.csv results/figures/accuracy.* results/contact_sheet_discrete.png docs/study/
