@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from silmm.arms import ARM_STAGES, InputError, Plan, plan, typed
+from silmm.arms import ARM_STAGES, InputError, Plan, plan, plans, typed
 from silmm.settings import Align
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -105,6 +105,31 @@ def test_null_takes_an_arm_away() -> None:
         "best_of_n",
         "random_score",
     ]
+
+
+def test_an_lmm_s_own_section_changes_the_general_ones_key_by_key() -> None:
+    own = {"align": {"lr": 1e-5}, "arms": {"dpo": None, "gentle": {"align": {"beta": 0.1}}}, "main": "gentle"}
+    made = plans(config(lmms=["discrete", "continuous"], align={"lr": 1e-3, "batch": 8}, continuous=own))
+    assert made["discrete"].settings["align"] == Align(lr=1e-3, batch=8)
+    assert list(made["discrete"].arms) == ["silmm", "best_of_n", "dpo", "random_score", "sft"]
+    assert made["continuous"].settings["align"] == Align(lr=1e-5, batch=8)
+    assert list(made["continuous"].arms) == ["gentle", "best_of_n", "random_score", "sft", "silmm"]
+    assert made["continuous"].arms["gentle"].settings["align"] == Align(lr=1e-5, batch=8, beta=0.1)
+    assert made["continuous"].shipped == {}
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        ({"seeds": [1]}, "config: unknown key 'continuous.seeds'"),
+        ({"align": {"lr": "fast"}}, "config: continuous: align.lr is 'fast'"),
+        (3, "config: continuous is 3: must be a mapping"),
+    ],
+)
+def test_a_bad_section_of_an_lmm_is_named(own: Any, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        plans(config(lmms=["continuous"], continuous=own))
+    assert str(caught.value).startswith(says)
 
 
 def test_texts_that_spell_numbers_are_numbers() -> None:

@@ -23,8 +23,9 @@ from silmm.errors import InputError
 from silmm.settings import STAGES, check
 
 ARM_STAGES = tuple(name for name in STAGES if name != "pretrain")  # the arms of a seed share its base
-LMMS = ("discrete",)
-KEYS = ("lmms", "seeds", "shards", "iterations", "control_iterations", "shipped", "main", "arms", "pathvars", *STAGES)
+LMMS = ("discrete", "continuous")
+OF_LMM = ("main", "arms", *STAGES)  # what an LMM's own section may change
+KEYS = ("lmms", "seeds", "shards", "iterations", "control_iterations", "shipped", "pathvars", *OF_LMM, *LMMS)
 
 # What a stage reads of its own iteration; every one reads the policy that came before, too.
 _INPUTS: dict[str, tuple[str, ...]] = {
@@ -58,14 +59,13 @@ class Arm:
 
 @dataclass(frozen=True)
 class Plan:
-    """The checked config. The main arm comes first, the others by name: no merging of files can change that."""
+    """The checked config of one LMM. The main arm comes first, the others by name: no merging of files changes that."""
 
-    lmms: tuple[str, ...]
     seeds: tuple[int, ...]
     shards: int
     settings: Mapping[str, Any]
     arms: Mapping[str, Arm]
-    shipped: Mapping[tuple[str, int], str]
+    shipped: Mapping[int, str]
 
     def home(self, arm: str, iteration: int, stage: str) -> str:
         """The first arm whose file of this stage and iteration is the same."""
@@ -147,14 +147,38 @@ _WORDS = {"true": True, "false": False, "null": None, "~": None}
 # --- from the config ----------------------------------------------------------------------------------------------
 
 
-def plan(config: Mapping[str, Any]) -> Plan:
-    """Check the config and return the plan; InputError names the key, its value, and what it should be.
+def plans(config: Mapping[str, Any]) -> dict[str, Plan]:
+    """The plan of every LMM that the config names; raises what `plan` raises."""
+    return {lmm: plan(config, lmm) for lmm in _list(config, "lmms", str, LMMS)}
 
-    An arm that is null does not run: that is how one config file takes away an arm of another.
+
+def plan(config: Mapping[str, Any], lmm: str = LMMS[0]) -> Plan:
+    """Check the config and return the plan of one LMM; InputError names the key, its value, and what it should be.
+
+    The section with the LMM's name changes the general sections, key by key. An arm that is null does not run: that is
+    how one config file, or one LMM, takes away an arm of another.
     """
     for key in config:
         if key not in KEYS:
             raise InputError(f"config: unknown key '{key}'; known are {', '.join(KEYS)}")
+    _list(config, "lmms", str, LMMS)
+    own = _section(config, lmm)
+    for key in own:
+        if key not in OF_LMM:
+            raise InputError(f"config: unknown key '{lmm}.{key}'; known are {', '.join(OF_LMM)}")
+    try:
+        return _plan({**config, **{key: _merged(config.get(key), value) for key, value in own.items()}}, lmm)
+    except InputError as error:
+        raise (InputError(str(error).replace("config: ", f"config: {lmm}: ", 1)) if own else error) from None
+
+
+def _merged(general: Any, own: Any) -> Any:
+    if not isinstance(general, Mapping) or not isinstance(own, Mapping):
+        return own
+    return {**general, **{key: _merged(general.get(key), value) for key, value in own.items()}}
+
+
+def _plan(config: Mapping[str, Any], lmm: str) -> Plan:
     settings = {stage: _settings(stage, _section(config, stage), stage) for stage in STAGES}
     iterations = _whole(config, "iterations", 1)
     controls = min(iterations, _whole(config, "control_iterations", 1))
@@ -167,12 +191,11 @@ def plan(config: Mapping[str, Any]) -> Plan:
     if not arms[main].train:
         raise InputError(f"config: arms.{main}: the main arm must train")
     return Plan(
-        lmms=_list(config, "lmms", str, LMMS),
         seeds=_list(config, "seeds", int),
         shards=_whole(config, "shards", 1),
         settings=settings,
         arms=arms,
-        shipped=_shipped(_section(config, "shipped")),
+        shipped=_shipped(_section(config, "shipped")).get(lmm, {}),
     )
 
 
@@ -261,14 +284,14 @@ def _list(config: Mapping[str, Any], key: str, kind: type, choices: tuple[Any, .
     return tuple(values)
 
 
-def _shipped(section: Mapping[str, Any]) -> dict[tuple[str, int], str]:
-    """{lmm: {seed: folder}} flattened; null says that there is none."""
-    folders = {}
+def _shipped(section: Mapping[str, Any]) -> dict[str, dict[int, str]]:
+    """{lmm: {seed: folder}}; a folder of null is left out: it says that there is none."""
+    folders: dict[str, dict[int, str]] = {lmm: {} for lmm in LMMS}
     for lmm in section:
         for seed, folder in _section(section, lmm, "shipped.").items():
             where = f"shipped.{lmm}.{seed}"
             if not str(seed).isdecimal() or lmm not in LMMS or not (folder is None or isinstance(folder, str)):
                 raise InputError(f"config: {where} is {folder!r}: must be LMM: {{SEED: FOLDER}}")
             if folder is not None:
-                folders[lmm, int(seed)] = folder
+                folders[lmm][int(seed)] = folder
     return folders

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from silmm.arms import KEYS, plan
+from silmm.arms import KEYS, LMMS, plan
 from silmm.settings import STAGES
 
 from .conftest import ROOT
@@ -43,7 +43,7 @@ def test_the_readme_has_every_key() -> None:
 
 
 def test_the_default_config_names_every_key() -> None:
-    assert set(config("default")) == set(KEYS) - {"pathvars"}
+    assert set(config("default")) - set(LMMS) == set(KEYS) - {"pathvars", *LMMS}
 
 
 @pytest.mark.parametrize("name", ["smoke", "smoke_pretrain", "study"])

@@ -15,7 +15,7 @@ from silmm.sources import source_hash
 
 config.update(arms.typed(config))
 try:
-    PLAN = arms.plan(config)
+    PLANS = arms.plans(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 config["shipped"] = {

@@ -4,19 +4,25 @@ import itertools
 import os
 from pathlib import Path
 
-SHARDS = range(PLAN.shards)
-BASES = collect("<results>/{lmm}/seed{seed}/base/ckpt", lmm=PLAN.lmms, seed=PLAN.seeds)
+SEEDS = next(iter(PLANS.values())).seeds
+SHARDS = range(next(iter(PLANS.values())).shards)
+BASES = collect("<results>/{lmm}/seed{seed}/base/ckpt", lmm=PLANS, seed=SEEDS)
 FIGURES = [
     "<results>/figures/accuracy.png",
-    *collect("<results>/contact_sheet_{lmm}.png", lmm=PLAN.lmms),
+    *collect("<results>/contact_sheet_{lmm}.png", lmm=PLANS),
 ]
+
+
+def plan_of(wildcards):
+    """The plan of the wildcards' LMM; one that the config does not name has the plan of its own section too."""
+    return PLANS.get(wildcards.lmm) or arms.plan(config, wildcards.lmm)
 
 
 def made_by(stage, name):
     """An input function: the file `name` of a stage in this iteration, wherever it is made; `{{shard}}` is open."""
 
     def path(wildcards):
-        home = PLAN.home(wildcards.arm, int(wildcards.t), stage)
+        home = plan_of(wildcards).home(wildcards.arm, int(wildcards.t), stage)
         return f"<results>/{wildcards.lmm}/seed{wildcards.seed}/{home}/iter{wildcards.t}/{name}"
 
     return path
@@ -36,7 +42,7 @@ def policy_before(wildcards):
     folder = f"<results>/{wildcards.lmm}/seed{wildcards.seed}"
     t = int(wildcards.t) - 1
     return (
-        f"{folder}/{PLAN.home(wildcards.arm, t, 'align')}/iter{t}/ckpt"
+        f"{folder}/{plan_of(wildcards).home(wildcards.arm, t, 'align')}/iter{t}/ckpt"
         if t
         else f"{folder}/base/ckpt"
     )
@@ -46,7 +52,7 @@ def settings_of(stage):
     """A params function: the options with the settings of a stage, in the wildcards' arm."""
 
     def options(wildcards):
-        return PLAN.options(stage, wildcards.get("arm"))
+        return plan_of(wildcards).options(stage, wildcards.get("arm"))
 
     return options
 
@@ -58,7 +64,7 @@ def state_beside(wildcards, output):
 
 def shipped_folder(lmm, seed):
     """The base checkpoint that comes with the repository, as a path from the working directory; None for no such."""
-    folder = PLAN.shipped.get((lmm, int(seed)))
+    folder = PLANS[lmm].shipped.get(int(seed)) if lmm in PLANS else None
     path = Path(workflow.basedir, folder) if folder else None
     return os.path.relpath(path) if path and path.is_dir() else None
 
@@ -79,7 +85,7 @@ def shipped_option(wildcards):
 
 def judged_data(wildcards):
     """The iteration's own data, for the quality of its pairs; none for an arm that does not train."""
-    if not PLAN.arms[wildcards.arm].train:
+    if not plan_of(wildcards).arms[wildcards.arm].train:
         return {"ckpt": policy_before(wildcards)}
     return {
         "ckpt": made_by("align", "ckpt")(wildcards),
@@ -97,10 +103,10 @@ def judged_options(wildcards, input):
 
 def judged():
     """(lmm, arm, seed, iteration, folder) of every row of the summary, the bases first."""
-    for lmm, seed in itertools.product(PLAN.lmms, PLAN.seeds):
+    for lmm, seed in itertools.product(PLANS, SEEDS):
         folder = f"<results>/{lmm}/seed{seed}"
         yield lmm, "base", seed, 0, f"{folder}/base"
-        for entry in PLAN.entries():
+        for entry in PLANS[lmm].entries():
             yield lmm, entry.arm, seed, entry.iteration, f"{folder}/{entry.home}/iter{entry.iteration}"
 
 
@@ -115,15 +121,19 @@ def entry_options(wildcards, input):
 
 def last_policy(wildcards):
     """The first arm's policy after its last iteration, with the first seed."""
-    arm = next(iter(PLAN.arms.values()))
-    folder = f"<results>/{wildcards.lmm}/seed{PLAN.seeds[0]}"
+    arm = next(iter(plan_of(wildcards).arms.values()))
+    folder = f"<results>/{wildcards.lmm}/seed{SEEDS[0]}"
     return f"{folder}/{arm.name}/iter{arm.iterations}/ckpt"
 
 
 def what_will_be_made():
-    arms_text = ", ".join(
-        f"{arm.name} (to iteration {arm.iterations})" for arm in PLAN.arms.values()
-    )
+    lines = [
+        f"  arms of {lmm}: "
+        + ", ".join(
+            f"{arm.name} (to iteration {arm.iterations})" for arm in plan.arms.values()
+        )
+        for lmm, plan in PLANS.items()
+    ]
     bases = [
         f"  base {lmm} seed {seed}: "
         + (
@@ -131,10 +141,10 @@ def what_will_be_made():
             if shipped_folder(lmm, seed)
             else "trained"
         )
-        for lmm in PLAN.lmms
-        for seed in PLAN.seeds
+        for lmm in PLANS
+        for seed in SEEDS
     ]
-    return "\n".join([f"silmm: arms {arms_text}", *bases])
+    return "\n".join(["silmm: this run has", *lines, *bases])
 
 
 def where_to_look():
@@ -148,7 +158,7 @@ def where_to_look():
                 f"contact_sheet_{lmm}.png",
                 f"the same prompts drawn by the base and the last policy ({lmm})",
             )
-            for lmm in PLAN.lmms
+            for lmm in PLANS
         ),
     ]
     lines = [

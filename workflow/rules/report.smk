@@ -58,7 +58,7 @@ rule accuracy:
 # The same prompts, drawn by the base and by the main arm's last policy (first seed).
 rule contact_sheet:
     input:
-        base=f"<results>/{{lmm}}/seed{PLAN.seeds[0]}/base/ckpt",
+        base=f"<results>/{{lmm}}/seed{SEEDS[0]}/base/ckpt",
         after=last_policy,
     output:
         report(
@@ -77,7 +77,7 @@ rule contact_sheet:
         mem_mb=2000,
         runtime=10,
     params:
-        seed=PLAN.seeds[0],
+        seed=SEEDS[0],
         sources=source_hash("stages.contact_sheet"),
     shell:
         "python -m silmm contact-sheet --base {input.base} --after {input.after} --seed {params.seed}"

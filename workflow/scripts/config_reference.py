@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "src"))
 
-from silmm.arms import ARM_STAGES, LMMS  # noqa: E402
+from silmm.arms import ARM_STAGES, LMMS, OF_LMM  # noqa: E402
 from silmm.settings import STAGES  # noqa: E402
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -72,13 +72,16 @@ def schema() -> dict[str, Any]:
             "additionalProperties": arm,
         },
     }
+    stages = {stage: {"$ref": f"#/$defs/{stage}"} for stage in STAGES}
+    of_lmm = {name: (general | stages)[name] for name in OF_LMM}
+    own = {"type": ["object", "null"], "additionalProperties": False, "properties": of_lmm}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Config of the silmm workflow; written by workflow/scripts/config_reference.py",
         "type": "object",
         "additionalProperties": False,
         "required": ["lmms", "seeds", "shards", "iterations", "control_iterations", "main", "arms"],
-        "properties": {**general, **{stage: {"$ref": f"#/$defs/{stage}"} for stage in STAGES}},
+        "properties": {**general, **stages, **dict.fromkeys(LMMS, own)},
         "$defs": {stage: stage_schema(stage) for stage in STAGES},
     }
 
