@@ -34,5 +34,9 @@ def test_python_m_lists_the_implementations(capsys: pytest.CaptureFixture[str]) 
     runpy.run_module("silmm.kernels", run_name="__main__")
     rows = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
     assert [row[:2] for row in rows] == [
-        [op, impl] for op in ("nucleus", "decode_attention") for impl in ("reference", "cpp")
+        ["nucleus", "reference"],
+        ["nucleus", "cpp"],
+        ["decode_attention", "reference"],
+        ["decode_attention", "cpp"],
+        ["divdrop", "reference"],
     ]

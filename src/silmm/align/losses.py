@@ -60,6 +60,20 @@ def dpo(
     return -F.logsigmoid(beta * margin_B)
 
 
+def reward_metrics(
+    policy_chosen_B: Tensor, policy_rejected_B: Tensor, ref_chosen_B: Tensor, ref_rejected_B: Tensor, beta: float
+) -> dict[str, Tensor]:
+    """What `dpo` compares, under TRL's names, as means over the pairs: a reward is beta * (policy - reference)."""
+    reward_chosen_B = beta * (policy_chosen_B - ref_chosen_B)
+    reward_rejected_B = beta * (policy_rejected_B - ref_rejected_B)
+    return {
+        "rewards/chosen": reward_chosen_B.mean(),
+        "rewards/rejected": reward_rejected_B.mean(),
+        "rewards/margins": (reward_chosen_B - reward_rejected_B).mean(),
+        "rewards/accuracies": (reward_chosen_B > reward_rejected_B).to(reward_chosen_B.dtype).mean(),
+    }
+
+
 def preference_loss(
     chosen_BT: Tensor,
     rejected_BT: Tensor,
@@ -95,21 +109,17 @@ def preference_loss(
         raise ValueError("the reference log-probs carry a gradient: compute them under torch.no_grad()")
     policy_chosen_B = sequence_logps(chosen_BT, chosen_mask_BT)
     policy_rejected_B = sequence_logps(rejected_BT, rejected_mask_BT)
-    preference = dpo(policy_chosen_B, policy_rejected_B, ref_chosen_B, ref_rejected_B, beta).mean()
+    sides = (policy_chosen_B, policy_rejected_B, ref_chosen_B, ref_rejected_B)
+    preference = dpo(*sides, beta).mean()
     anchor = sft(chosen_BT, chosen_mask_BT).mean()
     total = sft_weight * anchor + (preference if loss == "sigmoid" else 0.0)
 
     with torch.no_grad():
-        reward_chosen_B = beta * (policy_chosen_B - ref_chosen_B)
-        reward_rejected_B = beta * (policy_rejected_B - ref_rejected_B)
         metrics = {
             "loss": total.detach(),
             "dpo_loss": preference.detach(),
             "nll_loss": anchor.detach(),
-            "rewards/chosen": reward_chosen_B.mean(),
-            "rewards/rejected": reward_rejected_B.mean(),
-            "rewards/margins": (reward_chosen_B - reward_rejected_B).mean(),
-            "rewards/accuracies": (reward_chosen_B > reward_rejected_B).to(total.dtype).mean(),
+            **reward_metrics(*sides, beta),
             "logps/chosen": policy_chosen_B.mean(),
             "logps/rejected": policy_rejected_B.mean(),
         }

@@ -10,7 +10,11 @@ from typing import Any
 import torch
 
 ABI = 2  # the `abi` of csrc/module.cpp that the calls below this package are written for
-OPS: dict[str, tuple[str, ...]] = {"nucleus": ("reference", "cpp"), "decode_attention": ("reference", "cpp")}
+OPS: dict[str, tuple[str, ...]] = {
+    "nucleus": ("reference", "cpp"),
+    "decode_attention": ("reference", "cpp"),
+    "divdrop": ("reference",),
+}
 ISAS = ("base", "avx2", "avx512")
 READY = "ready"
 
@@ -51,9 +55,9 @@ def choose(op: str, impl: str, device: torch.device) -> str:
     """
     names = OPS[op]
     if impl == "auto":
-        return "cpp" if device.type == "cpu" and extension()[0] is not None else "reference"
+        return "cpp" if "cpp" in names and device.type == "cpu" and extension()[0] is not None else "reference"
     if impl not in names:
-        raise ValueError(f"impl: expected auto, {' or '.join(names)}, given {impl!r}")
+        raise ValueError(f"impl: expected {', '.join(('auto', *names[:-1]))} or {names[-1]}, given {impl!r}")
     if impl == "cpp":
         if device.type != "cpu":
             raise ValueError(f"impl: 'cpp' serves CPU tensors, given tensors on {device}")
