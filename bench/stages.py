@@ -25,6 +25,8 @@ from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from silmm import lmm as models
 from silmm.align import trainer
+from silmm.align.objectives import Preferences, TokenReference, reference_logps
+from silmm.lmm.interface import Sampling
 from silmm.lmm.shapeworld import layout
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
 from silmm.records import atomic_file
@@ -53,7 +55,7 @@ def drawing(lmm: DiscreteLMM) -> dict[str, Way]:
                 min_new_tokens=lmm.length, pad_token_id=lmm.vocab.pad,
             )  # fmt: skip
 
-    return {"silmm": lambda: lmm.draw(prompts, keys, temperature=1.0, top_p=0.95), "transformers generate": generate}
+    return {"silmm": lambda: lmm.draw(prompts, keys, Sampling(top_p=0.95)), "transformers generate": generate}
 
 
 def answering(lmm: DiscreteLMM) -> dict[str, Way]:
@@ -73,15 +75,15 @@ def training(lmm: DiscreteLMM) -> dict[str, Way]:
     """One DPO step of 64 pairs, with the reference's log-probs cached or computed in the step."""
     prompts = [t.prompt for t in exam.prompts(64)]
     tokens = np.random.default_rng(1).integers(0, lmm.vocab.n_visual, (2, 64, lmm.length))
-    data = trainer.Preferences(prompts, tokens[0], tokens[1], [])
+    data = Preferences(prompts, tokens[0], tokens[1], [])
     settings = Align(lr=0.0, text_weight=0.0)
     optimizer = trainer.new_optimizer(lmm, settings)
-    cached = trainer.reference_logps(lmm, data)
+    cached = reference_logps(lmm, data)
 
-    def step(reference: trainer.Reference) -> object:
+    def step(reference: TokenReference) -> object:
         return trainer.train_step(lmm, optimizer, data, reference, settings, 0, ("bench",))
 
-    return {"silmm": lambda: step(cached), "reference in every step": lambda: step(trainer.reference_logps(lmm, data))}
+    return {"silmm": lambda: step(cached), "reference in every step": lambda: step(reference_logps(lmm, data))}
 
 
 def measure(ways: dict[str, Way]) -> dict[str, float]:

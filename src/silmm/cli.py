@@ -15,6 +15,7 @@ from typing import Any
 
 from silmm import __version__
 from silmm.cli_options import (
+    SAMPLING,
     STAGE_OPTIONS,
     Parser,
     add_drawing,
@@ -115,14 +116,13 @@ def _contact_sheet(args: argparse.Namespace) -> None:
 
 
 def _draw(args: argparse.Namespace) -> None:
-    names = ("temperature", "top_p")
-    sampling = {name: getattr(args, f"images.{name}") for name in names}
     try:
-        check(STAGES["images"](**sampling))
+        settings = STAGES["images"](**{name: getattr(args, f"images.{name}") for name in SAMPLING})
+        check(settings)
     except ValueError as error:
         raise InputError(str(error).replace("images.", "")) from None
     keywords = paths_and_keys(args, "ckpt out seed")
-    _module("stages.inference").draw(prompt=args.prompt, n=args.n, best=args.best, **sampling, **keywords)
+    _module("stages.inference").draw(prompt=args.prompt, n=args.n, best=args.best, settings=settings, **keywords)
 
 
 def _ask(args: argparse.Namespace) -> None:

@@ -16,6 +16,8 @@ from silmm.arms import LMMS, flag
 from silmm.errors import InputError
 from silmm.settings import STAGES, Images
 
+SAMPLING = tuple(f.name for f in dataclasses.fields(Images) if f.name != "n")
+
 
 class Parser(argparse.ArgumentParser):
     """argparse, with errors on one line and no abbreviated options."""
@@ -180,14 +182,14 @@ def check_inputs(paths: tuple[Path, ...], name: str) -> None:
 
 
 def add_drawing(parser: Parser) -> None:
-    """Add the options of `silmm draw`; temperature and top_p have the defaults of step 2."""
+    """Add the options of `silmm draw`; how to sample has the defaults of step 2."""
     parser.add_argument("prompt", metavar="PROMPT")
     add_options(parser, "ckpt out seed")
     parser.add_argument("--n", **_with_default({"type": _above_zero, "default": 8, "help": "images to draw"}))
     parser.add_argument("--best", action="store_true", help="keep only the one that the LMM itself scores best")
     hints = typing.get_type_hints(Images)
     for f in dataclasses.fields(Images):
-        if f.name in ("temperature", "top_p"):
+        if f.name in SAMPLING:
             add_setting(parser, "images", f, hints[f.name])
 
 

@@ -18,7 +18,7 @@ def _doc(default: Any, text: str, **limits: Any) -> Any:
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Train the tiny discrete LMM on ShapeWorld from scratch (tokenizer, then transformer)."""
+    """Train a tiny LMM on ShapeWorld from scratch (tokenizer, then transformer)."""
 
     steps: int = _doc(1500, "optimiser steps of the first phase, which teaches to look", low=1)
     paint_steps: int = _doc(1400, "optimiser steps of the second phase, which teaches to draw", low=0)
@@ -28,6 +28,9 @@ class Pretrain:
     heads: int = _doc(4, "attention heads", low=1)
     codes: int = _doc(224, "codebook entries of the visual tokenizer", low=2)
     lr: float = _doc(3e-3, "peak learning rate", low=0.0)
+    paint_lr: float = _doc(3e-3, "peak learning rate of the second phase", low=0.0)
+    queries: int = _doc(8, "continuous: dream queries", low=1)
+    blocks: int = _doc(3, "continuous: transformer blocks of the flow decoder", low=1)
     spoiled: float = _doc(
         0.15, "share of captions with one wrong word late in the second phase: an imperfect painter", low=0.0, high=1.0
     )
@@ -45,11 +48,24 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Images:
-    """Step 2: N diverse images a prompt, by nucleus sampling."""
+    """Step 2: N diverse images a prompt, by nucleus sampling (discrete) or DivDrop (continuous)."""
 
     n: int = _doc(8, "images per prompt", low=2)
-    temperature: float = _doc(1.0, "sampling temperature", low=0.01)
-    top_p: float = _doc(0.999, "nucleus: smallest set of tokens whose probability reaches top_p", low=0.0, high=1.0)
+    temperature: float = _doc(1.0, "discrete: sampling temperature", low=0.01)
+    top_p: float = _doc(
+        0.999, "discrete: nucleus, smallest set of tokens whose probability reaches top_p", low=0.0, high=1.0
+    )
+    rate: float = _doc(0.4, "continuous: DivDrop's dropout rate, below 1 (paper: 0.3, inferred)", low=0.0, high=0.999)
+    layers: int = _doc(4, "continuous: DivDrop in the MLPs of so many last layers", low=0)
+    site: str = _doc("hidden", "continuous: before or after the down projection", choices=("hidden", "output"))
+    positions: str = _doc(
+        "queries", "continuous: drop at the dream queries alone, or at the prompt too", choices=("queries", "all")
+    )
+    noise: str = _doc(
+        "constant",
+        "continuous: decoder noise, one for all pictures, one a prompt, or one a picture",
+        choices=("constant", "prompt", "free"),
+    )
 
 
 @dataclass(frozen=True)
@@ -78,11 +94,19 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Align:
-    """Step 5: DPO on visual tokens; the result is the next policy and the next reference."""
+    """Step 5: DPO on visual tokens, or KC-DPO on features; the result is the next policy and the next reference."""
 
     loss: str = _doc("sigmoid", "preference loss (TRL's names)", choices=("sigmoid", "sft"))
-    beta: float = _doc(0.2, "DPO temperature (paper: 0.2)", low=0.0)
-    sft_weight: float = _doc(20.0, "weight of the winner anchor: mean NLL of the chosen tokens (RPO's alpha)", low=0.0)
+    beta: float = _doc(0.2, "discrete: DPO temperature (paper: 0.2)", low=0.0)
+    gamma: float = _doc(0.0, "continuous: KC-DPO's gamma (paper: 6); 0 is 3 / mean k(chosen, rejected)", low=0.0)
+    pooling: str = _doc("avg", "continuous: over the queries", choices=("avg", "max", "none", "query"))
+    distance: str = _doc(
+        "cosine", "continuous: k", choices=("cosine", "euclidean", "squared_euclidean", "rbf", "laplace")
+    )
+    sigma: float = _doc(1.0, "continuous: width of rbf and laplace", low=1e-6)
+    sft_weight: float = _doc(
+        20.0, "weight of the winner anchor: mean NLL of the chosen tokens (RPO's alpha), or k(H, chosen)", low=0.0
+    )
     text_weight: float = _doc(
         0.1, "weight of the language-model loss on the policy's own prompts and questions", low=0.0
     )

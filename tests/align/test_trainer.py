@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from silmm.align import objectives, trainer
 from silmm.align import state as states
-from silmm.align import trainer
 from silmm.errors import InputError
 from silmm.settings import Align
 from tests.lmm.conftest import build
@@ -26,18 +26,18 @@ def policy():  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture
-def data(policy) -> trainer.Preferences:  # type: ignore[no-untyped-def]
+def data(policy) -> objectives.Preferences:  # type: ignore[no-untyped-def]
     rng = np.random.default_rng(0)
     prompts = ["a red circle and a blue square", "two red squares and one blue circle"] * 5
     tokens = rng.integers(0, policy.vocab.n_visual, (2, 10, policy.length))
     texts = trainer.own_texts([("color", prompts[0])], [(prompts[0], "is there a red circle ?")])
-    return trainer.Preferences(prompts, tokens[0], tokens[1], texts)
+    return objectives.Preferences(prompts, tokens[0], tokens[1], texts)
 
 
 def fit(policy, data, start=0, optimizer=None, stop=None):  # type: ignore[no-untyped-def]
     """Train a copy; returns (copy, optimizer, metrics)."""
     policy = copy.deepcopy(policy)
-    reference = trainer.reference_logps(policy, data)
+    reference = objectives.reference_logps(policy, data)
     optimizer = trainer.new_optimizer(policy, SETTINGS)
     log: list[dict[str, float]] = []
     trainer.train(
@@ -56,8 +56,8 @@ def test_first_loss_is_log_2_and_training_learns(policy, data) -> None:  # type:
 
 
 def test_reference_matters(policy, data) -> None:  # type: ignore[no-untyped-def]
-    reference = trainer.reference_logps(policy, data)
-    moved = trainer.Reference(reference.chosen_M + 5, reference.rejected_M)
+    reference = objectives.reference_logps(policy, data)
+    moved = objectives.TokenReference(reference.chosen_M + 5, reference.rejected_M)
     losses = []
     for ref in (reference, moved):
         own = copy.deepcopy(policy)

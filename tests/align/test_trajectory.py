@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from silmm.align import trainer
+from silmm.align import objectives, trainer
 from silmm.lmm.shapeworld import vocab as vocabulary
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
 from silmm.lmm.shapeworld.model import new_model
@@ -41,10 +41,10 @@ def trajectory() -> list[dict[str, float]]:
     texts = trainer.own_texts(
         [("color", PROMPTS[0])], [(PROMPTS[0], "is there a red circle ? are there two objects ?")]
     )
-    data = trainer.Preferences(prompts, chosen, rejected, texts)
+    data = objectives.Preferences(prompts, chosen, rejected, texts)
     log: list[dict[str, float]] = []
     trainer.train(
-        lmm, data, trainer.reference_logps(lmm, data), SETTINGS, key=(7, "trajectory"),
+        lmm, data, objectives.reference_logps(lmm, data), SETTINGS, key=(7, "trajectory"),
         optimizer=trainer.new_optimizer(lmm, SETTINGS), after_step=lambda step, metrics: log.append(metrics),
     )  # fmt: skip
     return [{name: row[name] for name in WATCHED} for row in log]

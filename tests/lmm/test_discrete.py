@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from silmm import lmm as models
 from silmm.errors import InputError
-from silmm.lmm.interface import LMM
+from silmm.lmm.interface import LMM, Sampling
 from silmm.lmm.shapeworld import layout
 from silmm.lmm.shapeworld.decode import decode
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
@@ -51,15 +51,15 @@ def test_teacher_forced_logps_are_those_of_the_generation(lmm: DiscreteLMM) -> N
 
 
 def test_samples_do_not_depend_on_their_neighbours(lmm: DiscreteLMM) -> None:
-    together = lmm.draw(PROMPTS, keys(3, 2), temperature=1.0, top_p=0.95)
-    alone = lmm.draw(PROMPTS[1:2], keys(3, 2)[1:2], temperature=1.0, top_p=0.95)
+    together = lmm.draw(PROMPTS, keys(3, 2), Sampling(top_p=0.95)).tokens_PNL
+    alone = lmm.draw(PROMPTS[1:2], keys(3, 2)[1:2], Sampling(top_p=0.95)).tokens_PNL
     assert together.shape == (3, 2, lmm.length)
     assert (together[1] == alone[0]).all()
     assert (together[0, 0] != together[0, 1]).any()
 
 
 def test_top_p_zero_is_greedy(lmm: DiscreteLMM) -> None:
-    one = lmm.draw(PROMPTS, keys(3, 2), temperature=1.0, top_p=0.0)
+    one = lmm.draw(PROMPTS, keys(3, 2), Sampling(top_p=0.0)).tokens_PNL
     assert (one[:, 0] == one[:, 1]).all()
 
 
@@ -132,7 +132,7 @@ def test_other_damage_is_refused(lmm: DiscreteLMM, tmp_path: Path) -> None:
 
 def test_too_long_and_unknown_words_are_named(lmm: DiscreteLMM, codes: np.ndarray) -> None:
     with pytest.raises(ValueError, match="more than the 16 that fit"):
-        lmm.draw(["a red circle and " * 6], keys(1, 1), temperature=1.0, top_p=1.0)
+        lmm.draw(["a red circle and " * 6], keys(1, 1), Sampling())
     with pytest.raises(ValueError, match="unknown word 'dog'"):
         lmm.answer(codes[:1], [["is there a dog ?"]])
 

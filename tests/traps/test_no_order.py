@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from silmm.lmm.interface import Sampling
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
 from silmm.lmm.shapeworld.model import new_model
 from silmm.lmm.shapeworld.vocab import Vocab
@@ -95,8 +96,9 @@ def test_no_token_number_is_written_into_the_code(tiny: DiscreteLMM) -> None:
     assert all(getattr(other.vocab, name) != getattr(tiny.vocab, name) for name in special)
     assert other.model.config.pad_token_id == other.vocab.pad != 0
     keys = [[("ids", p, k) for k in range(2)] for p in range(2)]
-    drawn = tiny.draw(PROMPTS, keys, temperature=1.0, top_p=0.95)
-    np.testing.assert_array_equal(other.draw(PROMPTS, keys, temperature=1.0, top_p=0.95), drawn)
+    sampling = Sampling(top_p=0.95)
+    drawn = tiny.draw(PROMPTS, keys, sampling).tokens_PNL
+    np.testing.assert_array_equal(other.draw(PROMPTS, keys, sampling).tokens_PNL, drawn)
     logps = [lmm.token_logps(PROMPTS, drawn[:, 0]) for lmm in (tiny, other)]
     torch.testing.assert_close(logps[1], logps[0], atol=1e-5, rtol=1e-5)
     answers = [lmm.answer(drawn[:, 0], [QUESTIONS, QUESTIONS[:1]]) for lmm in (tiny, other)]

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from silmm import lmm as models
+from silmm.align import objectives, trainer
 from silmm.align import state as states
-from silmm.align import trainer
 from silmm.errors import InputError
 from silmm.lmm.shapeworld import checkpoint
 from silmm.records import PromptQuestions, read_jsonl, write_jsonl
@@ -82,7 +82,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int
         (trainer, "train_step", 0, False, None),  # before the first step
         (trainer, "train_step", 4, True, 4),  # in a step
         (torch, "save", 1, True, 2),  # between the two files of the state
-        (checkpoint, "_save", 0, True, 8),  # between two files of the checkpoint
+        (checkpoint, "save_weights", 0, True, 8),  # between two files of the checkpoint
         (states, "clear", 0, False, 8),  # after the checkpoint, before the state is removed
     ],
 )
@@ -147,7 +147,7 @@ def test_the_cached_reference_disturbs_no_random_number(iteration: Files, ckpt: 
         policy = models.load(ckpt)
         before = torch.get_rng_state()
         for _ in range(times):
-            reference = trainer.reference_logps(policy, data)
+            reference = objectives.reference_logps(policy, data)
         assert torch.equal(torch.get_rng_state(), before)
         optimizer = trainer.new_optimizer(policy, SETTINGS)
         trainer.train(policy, data, reference, SETTINGS, key=(0, "align", 1), optimizer=optimizer)

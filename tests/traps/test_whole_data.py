@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from silmm.lmm.interface import Sampling
 from silmm.lmm.shapeworld import layout
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
 from silmm.records import (
@@ -101,9 +102,9 @@ def test_the_longest_prompt_is_drawn_and_scored_as_any_other(tiny: DiscreteLMM) 
     assert len(text.split()) == layout.PROMPT_WORDS
     short = "a red circle and a blue square"
     keys = [[("long", k) for k in range(2)], [("short", k) for k in range(2)]]
-    both = tiny.draw([text, short], keys, temperature=1.0, top_p=1.0)
+    both = tiny.draw([text, short], keys, Sampling()).tokens_PNL
     assert both.shape == (2, 2, tiny.length)  # a picture has no end token: every one is of full length
-    assert (tiny.draw([text], keys[:1], temperature=1.0, top_p=1.0)[0] == both[0]).all()
+    assert (tiny.draw([text], keys[:1], Sampling()).tokens_PNL[0] == both[0]).all()
     alone = tiny.token_logps([text], both[0, :1]).detach()
     assert alone.isfinite().all()
     np.testing.assert_allclose(tiny.token_logps([text, short], both[:, 0])[:1].detach(), alone, atol=1e-5)

@@ -1,51 +1,19 @@
-"""The alignment trainer: DPO on visual tokens with a winner anchor, against cached reference log-probs."""
+"""The alignment trainer: steps over pairs, and over the policy's own texts, whatever the objective."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from silmm import rng as keyed
-from silmm.align.losses import preference_loss, sequence_logps
+from silmm.align.objectives import Preferences, Reference, objective
 from silmm.lmm.interface import LMM
 from silmm.settings import Align
 
-REFERENCE_BLOCK = 128
 TEXTS = 16  # own prompts and own question lists a step, to keep the policy from forgetting how to write
 WARMUP = 5
-
-
-class Preferences(NamedTuple):
-    """Training pairs, and the policy's own texts that it should still be able to write."""
-
-    prompts: list[str]  # [M]
-    chosen: np.ndarray  # tokens [M, L]
-    rejected: np.ndarray  # tokens [M, L]
-    texts: list[tuple[str, str, str]]  # (task, input, output)
-
-
-class Reference(NamedTuple):
-    """Log-probs of the reference, computed once."""
-
-    chosen_M: Tensor
-    rejected_M: Tensor
-
-
-@torch.no_grad()
-def reference_logps(policy: LMM, data: Preferences) -> Reference:
-    """Sequence log-probs of both sides under the policy as it is now: the reference of this iteration."""
-    sides = []
-    for tokens in (data.chosen, data.rejected):
-        blocks = [
-            sequence_logps(policy.token_logps(data.prompts[i : i + REFERENCE_BLOCK], tokens[i : i + REFERENCE_BLOCK]))
-            for i in range(0, len(tokens), REFERENCE_BLOCK)
-        ]
-        sides.append(torch.cat(blocks))
-    return Reference(*sides)
 
 
 def steps_of(settings: Align, pairs: int) -> int:
@@ -71,19 +39,8 @@ def train_step(
     step: int, key: tuple,
 ) -> dict[str, float]:  # fmt: skip
     """One optimiser step; returns TRL's metrics."""
-    chosen = batch_of(settings, len(data.prompts), step, key)
-    prompts = [data.prompts[i] for i in chosen]
-    both = policy.token_logps(prompts * 2, np.concatenate([data.chosen[chosen], data.rejected[chosen]]))
-    index = torch.from_numpy(chosen)
-    loss, metrics = preference_loss(
-        both[: len(chosen)],
-        both[len(chosen) :],
-        reference.chosen_M[index],
-        reference.rejected_M[index],
-        loss=settings.loss,
-        beta=settings.beta,
-        sft_weight=settings.sft_weight,
-    )
+    rows = batch_of(settings, len(data.prompts), step, key)
+    loss, metrics = objective(policy, data, reference, settings, rows)
     if settings.text_weight and data.texts:
         picked = keyed.generator(*key, "texts", step).integers(len(data.texts), size=min(TEXTS, len(data.texts)))
         text_loss = policy.text_nll([data.texts[i] for i in picked])

@@ -2,7 +2,7 @@
 
 A mask is named, not drawn: every implementation, batch and order gives the same bits for the same names.
 
-    key       64 bits of `mask_key(seed, iteration, prompt id)`
+    key       `mask_key(seed, .., iteration, prompt id)`
     counter   (8-element group in the row, position in the prompt, sample, 2 layer + site)
     lane      of element e: sixteen bits, number e % 8 of Philox4x32-10 at group e // 8 (lane 2w + h is half h of
               word w, the low half first)
@@ -32,9 +32,10 @@ WORDS = 1 << 32  # positions and samples are words of the counter
 MAX_LAYERS = WORDS // len(SITES)
 
 
-def mask_key(seed: int, iteration: int, prompt_id: object) -> int:
-    """The key of a prompt's masks: 63 bits, so that it fits an int64 tensor; the same on every machine."""
-    return torch_seed(seed, "divdrop", iteration, prompt_id)
+def mask_key(*names: object) -> int:
+    """The key of a prompt's masks, from what names it (seed, stage, iteration, prompt id): 63 bits, so that it fits an
+    int64 tensor; the same on every machine."""
+    return torch_seed("divdrop", *names)
 
 
 def divdrop(

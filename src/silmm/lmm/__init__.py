@@ -25,4 +25,8 @@ def load(folder: Path) -> LMM:
         from silmm.lmm.shapeworld import checkpoint
 
         return checkpoint.load(Path(folder))
-    raise InputError(f"{config}: silmm_family is {family!r}: expected shapeworld_discrete")
+    if family == "shapeworld_continuous":
+        from silmm.lmm.shapeworld import checkpoint_continuous
+
+        return checkpoint_continuous.load(Path(folder))
+    raise InputError(f"{config}: silmm_family is {family!r}: expected shapeworld_discrete or shapeworld_continuous")

@@ -4,22 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
 from torch.nn import Parameter
 
 
+class Sampling(NamedTuple):
+    """How the pictures of a prompt are drawn. An LMM reads the fields of its kind."""
+
+    # discrete
+    temperature: float = 1.0
+    top_p: float = 1.0
+    # continuous
+    rate: float = 0.0  # DivDrop: share of dropped elements; 0 is no dropout
+    layers: int = 0  # DivDrop: in how many of the last layers
+    site: str = "hidden"  # DivDrop: before the MLP's down projection, or after it (`output`)
+    positions: str = "queries"  # DivDrop: at the dream queries, or at the prompt too (`all`)
+    noise: str = "free"  # decoder noise: one for all pictures (`constant`), one a prompt (`prompt`), one a picture
+
+
+class Drawn(NamedTuple):
+    """N pictures of each prompt."""
+
+    tokens_PNL: np.ndarray  # int64 visual tokens: what is rendered and looked at
+    feats_PNQD: np.ndarray | None = None  # continuous: float32 features, what step 5 learns from
+
+
 @runtime_checkable
 class LMM(Protocol):
-    """A unified model whose images are discrete visual tokens.
+    """A unified model: one set of weights writes, draws and looks.
 
     Random draws are keyed: every method that samples takes one key a row (see `silmm.rng`), so that results do not
     depend on batch, shard or job order.
     """
 
-    images: str  # "discrete"
+    images: str  # "discrete": it draws visual tokens; "continuous": features, which a decoder turns into pictures
     length: int  # visual tokens of a picture
 
     def write(self, subcategories: Sequence[str], keys: Sequence[tuple], *, temperature: float) -> list[str]:
@@ -30,10 +51,8 @@ class LMM(Protocol):
         """The questions, as one text, that each prompt splits into (greedy)."""
         ...
 
-    def draw(
-        self, prompts: Sequence[str], keys: Sequence[Sequence[tuple]], *, temperature: float, top_p: float
-    ) -> np.ndarray:
-        """Visual tokens int `[P, N, L]`: N pictures of each prompt, one key for each."""
+    def draw(self, prompts: Sequence[str], keys: Sequence[Sequence[tuple]], sampling: Sampling) -> Drawn:
+        """N pictures of each prompt, one key for each; keys of one prompt differ in their last part, a number."""
         ...
 
     def render(self, tokens_NL: np.ndarray) -> np.ndarray:
@@ -48,10 +67,6 @@ class LMM(Protocol):
         """(p_yes, p_no) `[Q_i, 2]` of each picture's questions, the picture encoded once for all of them."""
         ...
 
-    def token_logps(self, prompts: Sequence[str], tokens_BL: np.ndarray) -> Tensor:
-        """Log-probs `[B, L]` of visual tokens given prompts, with gradients."""
-        ...
-
     def text_nll(self, pairs: Sequence[tuple[str, str, str]]) -> Tensor:
         """Mean negative log-likelihood of (task, input, output) texts; task is `write` or `ask`; with gradients."""
         ...
@@ -62,4 +77,22 @@ class LMM(Protocol):
 
     def parameters(self) -> list[Parameter]:
         """The weights that training changes."""
+        ...
+
+
+@runtime_checkable
+class DiscreteImages(LMM, Protocol):
+    """An LMM that draws visual tokens."""
+
+    def token_logps(self, prompts: Sequence[str], tokens_BL: np.ndarray) -> Tensor:
+        """Log-probs `[B, L]` of visual tokens given prompts, with gradients."""
+        ...
+
+
+@runtime_checkable
+class ContinuousImages(LMM, Protocol):
+    """An LMM that draws features."""
+
+    def features(self, prompts: Sequence[str]) -> Tensor:
+        """Features `[B, Q, D]` of prompts, without dropout, with gradients."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +13,32 @@ from tqdm import tqdm
 from silmm import lmm as models
 from silmm.align import state as states
 from silmm.align import trainer
+from silmm.align.objectives import FeatureReference, Preferences, pair_spread, reference_of
 from silmm.records import PAIRS, Prompt, PromptQuestions, RecordError, atomic_dir, read_jsonl, read_table
 from silmm.settings import Align
 from silmm.sources import source_hash
-from silmm.stages.representations import read_tokens
+from silmm.stages.representations import read_features, read_tokens
 from silmm.stages.runtime import prepare
 
 SAVE_EVERY = 20  # steps
 
 
-def load_preferences(pairs: Path, prompts: Path, qa: Path, images: tuple[Path, ...]) -> trainer.Preferences:
-    """Join pairs with prompts and tokens by id. Raises RecordError for a pair whose prompt or image is not there."""
+def load_preferences(
+    pairs: Path, prompts: Path, qa: Path, images: tuple[Path, ...], kind: str = "discrete"
+) -> Preferences:
+    """Join pairs with prompts and representations (tokens, or features for the kind `continuous`) by id.
+
+    Raises RecordError for a pair whose prompt or image is not there.
+    """
     text = {row.id: row for row in read_jsonl(prompts, Prompt)}
-    tokens = read_tokens(images)
+    drawn = read_features(images) if kind == "continuous" else read_tokens(images)
     rows = read_table(pairs, PAIRS).to_pylist()
     for row in rows:
         prompt_id = row["prompt_id"]
         if prompt_id not in text:
             raise RecordError(f"{pairs}: prompt {prompt_id} is not in {prompts}")
         for side in ("chosen", "rejected"):
-            if (prompt_id, row[side]) not in tokens:
+            if (prompt_id, row[side]) not in drawn:
                 raise RecordError(f"{pairs}: sample {row[side]} of prompt {prompt_id} is in none of the image folders")
         if not row["score_chosen"] > row["score_rejected"]:
             raise RecordError(f"{pairs}: prompt {prompt_id}: chosen does not score higher than rejected")
@@ -40,10 +47,10 @@ def load_preferences(pairs: Path, prompts: Path, qa: Path, images: tuple[Path, .
         for r in read_jsonl(qa, PromptQuestions)
         if r.questions and r.prompt_id in text
     ]
-    return trainer.Preferences(
+    return Preferences(
         [text[row["prompt_id"]].prompt for row in rows],
-        np.stack([tokens[row["prompt_id"], row["chosen"]] for row in rows]),
-        np.stack([tokens[row["prompt_id"], row["rejected"]] for row in rows]),
+        np.stack([drawn[row["prompt_id"], row["chosen"]] for row in rows]),
+        np.stack([drawn[row["prompt_id"], row["rejected"]] for row in rows]),
         trainer.own_texts([(row.subcategory, row.prompt) for row in text.values()], asked),
     )
 
@@ -64,14 +71,17 @@ def run(
 ) -> None:
     """Train, keeping resumable state in `state`; write the checkpoint and `training.jsonl` (metrics of every step)."""
     prepare(threads)
-    data = load_preferences(pairs, prompts, qa, images)
+    policy = models.load(ckpt)
+    data = load_preferences(pairs, prompts, qa, images, policy.images)
     key = (seed, "align", iteration)
     mark = states.fingerprint(
         {**dataclasses.asdict(settings), "key": key, "threads": threads, "sources": source_hash("stages.align")},
         [ckpt, pairs, prompts, qa, *images],
     )
-    policy = models.load(ckpt)
-    reference = trainer.reference_logps(policy, data)
+    reference = reference_of(policy, data, settings)
+    if isinstance(reference, FeatureReference):
+        spread = pair_spread(data, settings)
+        print(f"align: gamma {reference.gamma:.3g}, mean k(chosen, rejected) {spread:.3g}", file=sys.stderr)
     optimizer = trainer.new_optimizer(policy, settings)
     start, log = _resume(state, mark, policy, optimizer)
     steps = trainer.steps_of(settings, len(data.prompts))

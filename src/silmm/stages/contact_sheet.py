@@ -10,24 +10,28 @@ from silmm.shapeworld import exam
 from silmm.shapeworld.language import SUBCATEGORIES, units
 from silmm.shapeworld.oracle import judge, read
 from silmm.stages.runtime import prepare
+from silmm.stages.sampler import DEFAULT, parse_sampler
 
 ROWS = 4  # prompts of each sub-category: the first ones, unselected
 
 
 def run(*, base: Path, after: Path, seed: int, out: Path, threads: int = 1) -> None:
-    """Draw at temperature 1 without a nucleus cut, judge by the oracle, write one PNG."""
+    """Draw with the default sampler (temperature 1 without a cut; fresh decoder noise), judge by the oracle, write one
+    PNG."""
     prepare(threads)
     tests = sorted(exam.prompts(ROWS * len(SUBCATEGORIES)), key=lambda t: SUBCATEGORIES.index(t.subcategory))
-    keys = [[(seed, "evaluate", "t1.0", t.id, 0)] for t in tests]
     sides = []
     for folder in (base, after):
         policy = models.load(folder)
-        pictures = policy.render(policy.draw([t.prompt for t in tests], keys, temperature=1.0, top_p=1.0)[:, 0])
+        sampler = DEFAULT[policy.images]
+        keys = [[(seed, "evaluate", sampler, t.id, 0)] for t in tests]
+        drawn = policy.draw([t.prompt for t in tests], keys, parse_sampler(sampler, policy.images))
+        pictures = policy.render(drawn.tokens_PNL[:, 0])
         verdicts = [all(judge(u, scene) for u in units(t.spec)) for t, scene in zip(tests, read(pictures), strict=True)]
         sides.append((pictures, verdicts))
     tiles = [
         Tile(t.prompt, t.subcategory, sides[0][0][i], sides[1][0][i], sides[0][1][i], sides[1][1][i])
         for i, t in enumerate(tests)
     ]
-    title = f"ShapeWorld, held-out prompts: base and last iteration (seed {seed}, T = 1, first prompts, unselected)"
+    title = f"ShapeWorld, held-out prompts: base and last iteration (seed {seed}, {sampler}, first prompts, unselected)"
     contact_sheet(tiles, out, title, names=("base", "after"))

@@ -39,9 +39,9 @@ def run(
     threads: int = 1,
 ) -> None:
     """One row a (sampler, prompt, sample, unit), and the metrics that are not a row per image."""
-    parse_samplers(settings.samplers)
     prepare(threads)
     policy = models.load(ckpt)
+    parse_samplers(settings.samplers, policy.images)
     tests = exam.prompts(settings.prompts)
     asked = [split(text)[0] for text in policy.ask([t.prompt for t in tests], max_tokens=QUESTION_TOKENS)]
     metrics = _coverage(tests, asked) + _looking(policy) + _writing(policy, seed)
@@ -99,14 +99,14 @@ def _drawing(
     columns: dict[str, list],
 ) -> list[Metric]:
     """Draw, judge and self-score all tests with one sampler; appends to `columns`."""
-    temperature, top_p = parse_sampler(sampler)
+    sampling = parse_sampler(sampler, policy.images)
     draws = settings.n * settings.best_of
     own: dict[str, list[float]] = defaultdict(list)
     spread: dict[str, list[float]] = defaultdict(list)
     for start in progress(range(0, len(tests), BLOCK), f"evaluate {sampler}"):
         block = tests[start : start + BLOCK]
         keys = [[(seed, "evaluate", sampler, t.id, k) for k in range(draws)] for t in block]
-        tokens = policy.draw([t.prompt for t in block], keys, temperature=temperature, top_p=top_p)
+        tokens = policy.draw([t.prompt for t in block], keys, sampling).tokens_PNL
         tokens, scores = _keep_best(policy, settings, tokens, asked[start : start + BLOCK])
         for test, values, rows in zip(block, scores, tokens, strict=True):
             own[test.subcategory] += [v for v in values if v is not None]

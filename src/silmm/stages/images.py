@@ -1,4 +1,4 @@
-"""Step 2: N diverse images of each prompt, by nucleus sampling of visual tokens (paper section 3.2)."""
+"""Step 2: N diverse images of each prompt, by nucleus sampling of tokens or by DivDrop (paper section 3.2)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from silmm.records import INDEX, Prompt, atomic_dir, read_jsonl, write_table
 from silmm.settings import Images
 from silmm.stages.representations import PROMPT_BLOCK as BLOCK
 from silmm.stages.runtime import prepare, progress
+from silmm.stages.sampler import sampling_of
 
 
 def shard_of(prompts: Sequence[Prompt], shard: tuple[int, int]) -> list[Prompt]:
@@ -33,27 +34,34 @@ def run(
     out: Path,
     threads: int = 1,
 ) -> None:
-    """Draw; write PNGs, `representations.safetensors` (tokens `[n, L]`) and `index.parquet` (row order)."""
+    """Draw; write PNGs, `representations.safetensors` (tokens `[n, L]`; a continuous LMM's features `[n, Q, D]`) and
+    `index.parquet` (row order)."""
     prepare(threads)
     policy = models.load(ckpt)
     mine = shard_of(read_jsonl(prompts, Prompt), shard)
     rows: list[tuple[str, int]] = []
-    tokens: list[np.ndarray] = []
+    arrays: dict[str, list[np.ndarray]] = {"tokens": [], "feats": []}
+    sampling = sampling_of(settings)
     with atomic_dir(out) as folder:
         for start in progress(range(0, len(mine), BLOCK), "images"):
             block = mine[start : start + BLOCK]
             keys = [[(seed, "images", iteration, p.id, k) for k in range(settings.n)] for p in block]
-            drawn = policy.draw(
-                [p.prompt for p in block], keys, temperature=settings.temperature, top_p=settings.top_p
-            ).reshape(len(block) * settings.n, -1)
+            tokens, feats = policy.draw([p.prompt for p in block], keys, sampling)
+            drawn = tokens.reshape(len(block) * settings.n, -1)
+            arrays["tokens"].append(drawn.astype(np.int32))
+            if feats is not None:
+                arrays["feats"].append(feats.reshape(len(drawn), *feats.shape[2:]))
             names = [(p.id, k) for p in block for k in range(settings.n)]
             for (prompt_id, k), pixels in zip(names, policy.render(drawn), strict=True):
                 Image.fromarray(pixels).save(folder / f"{prompt_id}_{k}.png", compress_level=1)
             rows += names
-            tokens.append(drawn)
-        width = tokens[0].shape[1] if tokens else 0
-        stacked = np.concatenate(tokens) if tokens else np.zeros((0, width))
-        save_file({"tokens": stacked.astype(np.int32)}, str(folder / "representations.safetensors"))
+        save_file(_stacked(arrays), str(folder / "representations.safetensors"))
         files = [f"{prompt_id}_{k}.png" for prompt_id, k in rows]
         columns = {"prompt_id": [r[0] for r in rows], "sample": [r[1] for r in rows], "file": files}
         write_table(folder / "index.parquet", columns, INDEX)
+
+
+def _stacked(arrays: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+    """Rows of all blocks; an empty shard has no tokens, and no features."""
+    out = {name: np.concatenate(blocks) for name, blocks in arrays.items() if blocks}
+    return out or {"tokens": np.zeros((0, 0), np.int32), "feats": np.zeros((0, 0, 0), np.float32)}

@@ -10,8 +10,10 @@ from PIL import Image, UnidentifiedImageError
 from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.records import atomic_dir, atomic_file
+from silmm.settings import Images
 from silmm.stages.questions import questions_of, split
 from silmm.stages.runtime import prepare
+from silmm.stages.sampler import sampling_of
 from silmm.stages.scoring import image_score
 
 QUESTION_TOKENS = 80
@@ -26,8 +28,7 @@ def draw(
     best: bool,
     out: Path,
     seed: int,
-    temperature: float,
-    top_p: float,
+    settings: Images,
     threads: int = 1,
 ) -> None:
     """Draw n pictures and print their self-scores; `best` writes the best to the file `out`, else all to a folder."""
@@ -36,7 +37,8 @@ def draw(
     lmm = models.load(ckpt)
     prompt = prompt.lower().strip().rstrip(".")
     try:
-        tokens = lmm.draw([prompt], [[(seed, "draw", k) for k in range(n)]], temperature=temperature, top_p=top_p)[0]
+        keys = [[(seed, "draw", k) for k in range(n)]]
+        tokens = lmm.draw([prompt], keys, sampling_of(settings)).tokens_PNL[0]
     except ValueError as error:
         raise InputError(str(error)) from None
     asked, _ = split(lmm.ask([prompt], max_tokens=QUESTION_TOKENS)[0])

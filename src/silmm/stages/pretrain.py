@@ -16,10 +16,13 @@ from silmm.align import state as states
 from silmm.errors import InputError
 from silmm.lmm.shapeworld import data
 from silmm.lmm.shapeworld import pretrain as training
+from silmm.lmm.shapeworld import pretrain_continuous as painting
 from silmm.lmm.shapeworld import vocab as vocabulary
+from silmm.lmm.shapeworld.base import ShapeWorldLMM
+from silmm.lmm.shapeworld.canonical import canonical_scene
+from silmm.lmm.shapeworld.continuous import ContinuousLMM
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
-from silmm.lmm.shapeworld.model import ShapeWorldLlama, new_model
-from silmm.lmm.shapeworld.vq import VQTokenizer
+from silmm.lmm.shapeworld.model import new_model
 from silmm.records import atomic_dir
 from silmm.settings import Pretrain
 from silmm.shapeworld.language import Spec
@@ -34,8 +37,6 @@ def run(
     settings: Pretrain, *, lmm: str, seed: int, out: Path, state: Path, shipped: Path | None = None, threads: int = 1
 ) -> None:
     """Train (resuming from `state` after an interruption), or copy `shipped` if it was made with these settings."""
-    if lmm != "discrete":
-        raise InputError(f"lmm is {lmm!r}: expected discrete")
     if settings.width % (2 * settings.heads):
         raise InputError(f"pretrain.width is {settings.width}: must be a multiple of 2 x pretrain.heads")
     note = {"lmm": lmm, "seed": seed, "threads": threads, "settings": dataclasses.asdict(settings)}
@@ -49,20 +50,28 @@ def run(
     vocab = vocabulary.build(settings.codes)
     torch.manual_seed(keyed.torch_seed(seed, "pretrain", "weights"))
     model = new_model(vocab, width=settings.width, layers=settings.layers, heads=settings.heads)
+    judge = DiscreteLMM(model, tokenizer, vocab)
+    painter = judge if lmm == "discrete" else painting.new_painter(judge, settings, pool, seed)
     mark = states.fingerprint({**note, "sources": source_hash("stages.pretrain")}, [])
-    log = _train(settings, model, tokenizer, vocab, pool, seed, state, mark)
+    log = _train(settings, judge, painter, pool, seed, state, mark)
     with atomic_dir(out) as folder:
-        DiscreteLMM(model.eval(), tokenizer, vocab).save(folder)
+        for part in trained(painter):
+            part.eval()
+        painter.save(folder)
         (folder / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log), encoding="utf-8")
         _write_note(folder, {**note, "vq_error": round(error, 6)})
     states.clear(state)
 
 
+def trained(lmm: ShapeWorldLMM) -> list[torch.nn.Module]:
+    """The modules that pretraining changes (the tokenizer is trained before, then frozen)."""
+    return painting.modules(lmm) if isinstance(lmm, ContinuousLMM) else [lmm.model]
+
+
 def _train(
     settings: Pretrain,
-    model: ShapeWorldLlama,
-    tokenizer: VQTokenizer,
-    vocab: vocabulary.Vocab,
+    judge: DiscreteLMM,
+    painter: DiscreteLMM | ContinuousLMM,
     pool: list[Spec],
     seed: int,
     state: Path,
@@ -72,35 +81,59 @@ def _train(
     found = states.load(state, mark)
     done, saved = found if found is not None else (0, None)
     log: list[dict[str, float]] = []
+    parts = trained(painter)
     if saved is not None:
-        model.load_state_dict(saved["model"])
+        for part, kept in zip(parts, saved["weights"], strict=True):
+            part.load_state_dict(kept)
         log = saved["log"]
     phases = training.phases(settings)
     total = sum(phase.steps for phase in phases)
-    model.train()
+    for part in parts:
+        part.train()
     first = 0
     with tqdm(total=total, initial=done, desc="pretrain", mininterval=5) as bar:
-        for phase in phases:
-            optimizers = training.optimizers(model, settings.lr)
+        for phase, lmm in zip(phases, (judge, painter), strict=True):
+            optimizers = _optimizers(lmm, phase.lr)
             if saved is not None and first < done < first + phase.steps:
                 for optimizer, kept in zip(optimizers, saved["optimizers"], strict=True):
                     optimizer.load_state_dict(kept)
             for step in range(max(first, done), first + phase.steps):
-                place = step - first
-                noise = phase.noise if place < training.FLAT * phase.steps else phase.noise_late
-                batch = data.make_batch(seed, step, vocab, pool, phase.mix, noise)
-                lr = settings.lr * training.learning_rate(place, phase.steps)
-                log.append({"step": step, **training.train_step(model, tokenizer, vocab, batch, optimizers, lr)})
+                log.append({"step": step, **_step(lmm, phase, step - first, step, pool, seed, optimizers)})
                 bar.update()
                 if (step + 1) % SAVE_EVERY == 0 and step + 1 < total:
-                    kept = [o.state_dict() for o in optimizers]
-                    states.save(state, mark, step + 1, {"model": model.state_dict(), "optimizers": kept, "log": log})
+                    weights, kept = [part.state_dict() for part in parts], [o.state_dict() for o in optimizers]
+                    states.save(state, mark, step + 1, {"weights": weights, "optimizers": kept, "log": log})
             first += phase.steps
     return log
 
 
+def _optimizers(lmm: DiscreteLMM | ContinuousLMM, lr: float) -> list[torch.optim.Optimizer]:
+    if isinstance(lmm, ContinuousLMM):
+        return painting.optimizers(lmm, lr)
+    return training.optimizers(lmm.model, lr)
+
+
+def _step(
+    lmm: DiscreteLMM | ContinuousLMM, phase: training.Phase, place: int, step: int, pool: list[Spec], seed: int,
+    optimizers: list[torch.optim.Optimizer],
+) -> dict[str, float]:  # fmt: skip
+    """One step, a pure function of weights, optimiser state, seed and step."""
+    noise = phase.noise if place < training.FLAT * phase.steps else phase.noise_late
+    lr = phase.lr * training.learning_rate(place, phase.steps)
+    if isinstance(lmm, ContinuousLMM):
+        batch = data.make_batch(seed, step, lmm.vocab, pool, phase.mix, noise, canonical_scene)
+        generator = torch.Generator().manual_seed(keyed.torch_seed(seed, "pretrain", "flow", step))
+        return painting.train_step(lmm, batch, optimizers, lr, generator)
+    batch = data.make_batch(seed, step, lmm.vocab, pool, phase.mix, noise)
+    return training.train_step(lmm.model, lmm.tokenizer, lmm.vocab, batch, optimizers, lr)
+
+
+def _weights(folder: Path) -> str:
+    return states.fingerprint({}, sorted(folder.glob("*.safetensors")))
+
+
 def _write_note(folder: Path, note: dict) -> None:
-    digest = states.fingerprint({}, [folder / "model.safetensors", folder / "visual_tokenizer.safetensors"])
+    digest = _weights(folder)
     text = json.dumps({**note, "weights_blake2b": digest}, indent=1, sort_keys=True)
     (folder / NOTE).write_text(text + "\n", encoding="utf-8")
 
@@ -117,7 +150,7 @@ def _copy(shipped: Path, note: dict, out: Path) -> None:
     differs = [k for k in note if made.get(k) != note[k] and k != "threads"]
     if differs:
         raise InputError(f"{file}: made with another {', '.join(differs)}: remove it from `shipped` to train anew")
-    digest = states.fingerprint({}, [shipped / "model.safetensors", shipped / "visual_tokenizer.safetensors"])
+    digest = _weights(shipped)
     if made.get("weights_blake2b") != digest:
         raise InputError(f"{shipped}: the weights are not those that {NOTE} names: make pretrain makes them again")
     with atomic_dir(out) as folder:

@@ -1,4 +1,4 @@
-"""Names of samplers: how pictures are drawn for a judgement."""
+"""How pictures are drawn: in step 2 by its settings, for a judgement by the name of a sampler."""
 
 from __future__ import annotations
 
@@ -6,12 +6,37 @@ import re
 from collections.abc import Sequence
 
 from silmm.errors import InputError
+from silmm.lmm.interface import Sampling
+from silmm.settings import Images
 
 _NAME = re.compile(r"t(\d+(?:\.\d+)?)|top_p(\d+(?:\.\d+)?)")
+NOISES = {"fresh_noise": "free", "constant_noise": "constant"}  # decoder noise of a continuous LMM, without dropout
+DEFAULT = {"discrete": "t1.0", "continuous": "fresh_noise"}
 
 
-def parse_sampler(name: str) -> tuple[float, float]:
-    """(temperature, top_p) of `t1.0` (no nucleus cut) or `top_p0.9` (temperature 1)."""
+def sampling_of(settings: Images) -> Sampling:
+    """Step 2's way to draw."""
+    return Sampling(
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        rate=settings.rate,
+        layers=settings.layers,
+        site=settings.site,
+        positions=settings.positions,
+        noise=settings.noise,
+    )
+
+
+def parse_sampler(name: str, images: str) -> Sampling:
+    """The way of drawing that a name says, for an LMM whose images are of this kind.
+
+    discrete: `t1.0` (no nucleus cut), `top_p0.9` (temperature 1). continuous, without dropout: `fresh_noise` (decoder
+    noise that no training saw), `constant_noise` (one for all pictures, the same as in step 2).
+    """
+    if images == "continuous":
+        if name not in NOISES:
+            raise InputError(f"evaluate.samplers has {name!r}: expected {' or '.join(NOISES)} for a continuous LMM")
+        return Sampling(noise=NOISES[name])
     found = _NAME.fullmatch(name)
     if not found:
         raise InputError(
@@ -21,15 +46,15 @@ def parse_sampler(name: str) -> tuple[float, float]:
     if temperature is not None:
         if float(temperature) <= 0:
             raise InputError(f"evaluate.samplers has {name!r}: the temperature must be above 0")
-        return float(temperature), 1.0
+        return Sampling(temperature=float(temperature))
     if not 0 < float(top_p) <= 1:
         raise InputError(f"evaluate.samplers has {name!r}: top_p must be above 0 and at most 1")
-    return 1.0, float(top_p)
+    return Sampling(top_p=float(top_p))
 
 
-def parse_samplers(names: Sequence[str]) -> list[tuple[float, float]]:
+def parse_samplers(names: Sequence[str], images: str) -> list[Sampling]:
     """All of them; InputError where one is unknown or named twice."""
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"evaluate.samplers names {name!r} twice")
-    return [parse_sampler(name) for name in names]
+    return [parse_sampler(name, images) for name in names]

@@ -1,9 +1,10 @@
-"""Checkpoint folders of the discrete ShapeWorld LMM, in Hugging Face's layout; every weight is accounted for."""
+"""Checkpoint folders of the ShapeWorld LMMs, in Hugging Face's layout; every weight is accounted for."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,6 +13,7 @@ from transformers.models.llama.configuration_llama import LlamaConfig
 
 from silmm.errors import InputError
 from silmm.lmm.shapeworld import vocab as vocabulary
+from silmm.lmm.shapeworld.base import ShapeWorldLMM
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
 from silmm.lmm.shapeworld.model import ShapeWorldLlama
 from silmm.lmm.shapeworld.vq import VQTokenizer
@@ -34,22 +36,33 @@ Made by silmm: a tiny `LlamaForCausalLM` over words and visual tokens, with a pl
 
 def save(lmm: DiscreteLMM, folder: Path) -> None:
     """Write the folder (it must exist, and be empty)."""
-    config = lmm.model.config.to_dict() | {"silmm_family": FAMILY, "architectures": ["ShapeWorldLlama"]}
+    save_shared(lmm, folder, {"silmm_family": FAMILY}, _CARD)
+
+
+def save_shared(lmm: ShapeWorldLMM, folder: Path, extra: dict[str, Any], card: str) -> None:
+    """What every ShapeWorld LMM has: config (with `extra`), transformer, visual tokenizer, words, model card."""
+    config = lmm.model.config.to_dict() | {"architectures": ["ShapeWorldLlama"]} | extra
     config.pop("transformers_version", None)
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    _save(lmm.model, folder / "model.safetensors")
-    _save(lmm.tokenizer, folder / "visual_tokenizer.safetensors")
+    save_weights(lmm.model, folder / "model.safetensors")
+    save_weights(lmm.tokenizer, folder / "visual_tokenizer.safetensors")
     lmm.vocab.tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "README.md").write_text(_CARD, encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _save(module: torch.nn.Module, file: Path) -> None:
+def save_weights(module: torch.nn.Module, file: Path) -> None:
+    """Write a module's weights, by name."""
     save_file({k: v.contiguous() for k, v in sorted(module.state_dict().items())}, str(file), {"format": "pt"})
 
 
 def load(folder: Path) -> DiscreteLMM:
     """Load the folder. Raises InputError naming a missing file, or every missing, unexpected or misshapen weight."""
-    for name in ("model.safetensors", "visual_tokenizer.safetensors", "tokenizer.json"):
+    return DiscreteLMM(*load_shared(folder))
+
+
+def load_shared(folder: Path, *others: str) -> tuple[ShapeWorldLlama, VQTokenizer, vocabulary.Vocab]:
+    """What `save_shared` wrote; `others` must be there too. Raises InputError as `load` does."""
+    for name in ("model.safetensors", "visual_tokenizer.safetensors", "tokenizer.json", *others):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: no such file: {folder} is not a whole checkpoint")
     try:
@@ -62,13 +75,13 @@ def load(folder: Path) -> DiscreteLMM:
             f"{folder}: config.json has vocab_size {config.vocab_size}, tokenizer.json {len(vocab)} tokens"
         )
     model = ShapeWorldLlama(config)
-    _fill(model, folder / "model.safetensors")
+    fill(model, folder / "model.safetensors")
     tokenizer = VQTokenizer(vocab.n_visual)
-    _fill(tokenizer, folder / "visual_tokenizer.safetensors")
-    return DiscreteLMM(model.eval(), tokenizer.eval().requires_grad_(False), vocab)
+    fill(tokenizer, folder / "visual_tokenizer.safetensors")
+    return model.eval(), tokenizer.eval().requires_grad_(False), vocab
 
 
-def _fill(module: torch.nn.Module, file: Path) -> None:
+def fill(module: torch.nn.Module, file: Path) -> None:
     """Load weights, refusing by name whatever does not fit."""
     try:
         weights = load_file(str(file))

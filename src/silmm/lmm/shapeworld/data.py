@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -122,8 +123,13 @@ def _told(rng: np.random.Generator, pool: list[Spec], spec: Spec, noise: Noise) 
     return spec
 
 
-def make_batch(seed: int, step: int, vocab: Vocab, pool: list[Spec], mix: Mix, noise: Noise) -> Batch:
-    """The examples of one training step, a pure function of seed and step."""
+Picture = Callable[[np.random.Generator, Spec], Scene]
+
+
+def make_batch(
+    seed: int, step: int, vocab: Vocab, pool: list[Spec], mix: Mix, noise: Noise, picture: Picture = sample.sample_scene
+) -> Batch:
+    """The examples of one training step, a pure function of seed and step. picture: the scene that a caption shows."""
     rng = keyed.generator(seed, "pretrain", "batch", step)
     drawn = [pool[rng.integers(len(pool))] for _ in range(mix.draw - mix.free)]
     captions = [write_prompt(_told(rng, pool, spec, noise), rng) for spec in drawn]
@@ -134,7 +140,7 @@ def make_batch(seed: int, step: int, vocab: Vocab, pool: list[Spec], mix: Mix, n
     text_ids, text_target = _texts(rng, vocab, pool, mix)
     return Batch(
         layout.draw_prefix(vocab, captions),
-        render([sample.sample_scene(rng, spec) for spec in drawn]),
+        render([picture(rng, spec) for spec in drawn]),
         render(seen),
         branches,
         branch_target,

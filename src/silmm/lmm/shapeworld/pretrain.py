@@ -24,8 +24,8 @@ def losses(model: ShapeWorldLlama, tokenizer: vq.VQTokenizer, vocab: Vocab, batc
     """Mean cross-entropy of each task."""
     return {
         "draw": _draw_loss(model, tokenizer, vocab, batch),
-        **_look_losses(model, tokenizer, vocab, batch),
-        "text": _text_loss(model, vocab, batch),
+        **look_losses(model, tokenizer, vocab, batch),
+        "text": text_loss(model, vocab, batch),
     }
 
 
@@ -38,7 +38,7 @@ def _draw_loss(model: ShapeWorldLlama, tokenizer: vq.VQTokenizer, vocab: Vocab, 
     return F.cross_entropy(logits.flatten(0, 1), codes.flatten())
 
 
-def _look_losses(
+def look_losses(
     model: ShapeWorldLlama, tokenizer: vq.VQTokenizer, vocab: Vocab, batch: data.Batch
 ) -> dict[str, Tensor]:
     codes = tokenizer.encode(torch.from_numpy(batch.look_images)).numpy()
@@ -52,7 +52,7 @@ def _look_losses(
     return {"answer": loss[is_answer].mean(), "list": loss[~is_answer].mean()}
 
 
-def _text_loss(model: ShapeWorldLlama, vocab: Vocab, batch: data.Batch) -> Tensor:
+def text_loss(model: ShapeWorldLlama, vocab: Vocab, batch: data.Batch) -> Tensor:
     ids, target = torch.from_numpy(batch.text_ids), torch.from_numpy(batch.text_target)
     mask = torch.from_numpy(layout.causal_mask(batch.text_ids, vocab.pad))
     hidden = model.hidden(ids, mask, torch.arange(ids.shape[1])[None])
@@ -70,10 +70,14 @@ def optimizers(model: ShapeWorldLlama, lr: float) -> list[torch.optim.Optimizer]
     ]
 
 
+PAINT_MIX = data.Mix(draw=96, free=32, look=12, list=4, ask=4, write=4)
+
+
 class Phase(NamedTuple):
     """A part of pretraining with its own mix of tasks, optimisers and learning-rate schedule."""
 
     steps: int
+    lr: float
     mix: data.Mix
     noise: data.Noise  # at the start
     noise_late: data.Noise  # and from the point on where the learning rate falls
@@ -84,8 +88,8 @@ def phases(settings: Pretrain) -> list[Phase]:
     early, clean = data.Noise(0.3, 0.0), data.Noise(0.0, 0.0)
     late = data.Noise(settings.spoiled, settings.mismatched)
     return [
-        Phase(settings.steps, data.Mix(draw=40, free=0, look=32, list=8, ask=8, write=8), early, early),
-        Phase(settings.paint_steps, data.Mix(draw=96, free=32, look=12, list=4, ask=4, write=4), clean, late),
+        Phase(settings.steps, settings.lr, data.Mix(draw=40, free=0, look=32, list=8, ask=8, write=8), early, early),
+        Phase(settings.paint_steps, settings.paint_lr, PAINT_MIX, clean, late),
     ]
 
 
@@ -106,14 +110,20 @@ def train_step(
     lr: float,
 ) -> dict[str, float]:
     """One optimiser step; the loss of each task."""
-    parts = losses(model, tokenizer, vocab, batch)
+    return descend(losses(model, tokenizer, vocab, batch), list(model.parameters()), opts, lr)
+
+
+def descend(
+    parts: dict[str, Tensor], parameters: list[torch.nn.Parameter], opts: list[torch.optim.Optimizer], lr: float
+) -> dict[str, float]:
+    """One optimiser step on the weighted sum of the tasks' losses, which are returned as numbers."""
     total = torch.stack([WEIGHTS[name] * value for name, value in parts.items()]).sum()
     for opt in opts:
         for group in opt.param_groups:
             group["lr"] = lr
         opt.zero_grad(set_to_none=True)
     total.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     for opt in opts:
         opt.step()
     return {name: float(value.detach()) for name, value in parts.items()}

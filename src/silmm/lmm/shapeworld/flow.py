@@ -1,0 +1,92 @@
+"""From features to a picture: a small flow-matching decoder over the visual tokenizer's latents.
+
+x(t) = (1 - t) noise + t latents, t from 0 (noise) to 1. The network gives, for each place, a distribution over the
+codes; its mean is the estimate of the clean latents, and the flow's velocity is (estimate - x) / (1 - t). Regression
+of the latents has the same optimum, the posterior mean. Cross-entropy reaches it with fewer steps, since latents are
+always codes.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from silmm.lmm.shapeworld.model import L_IMAGE
+
+STEPS = 6  # Euler steps
+# Latents of 32 numbers show what they are while they are still mostly noise: early times matter most, both in training
+# (t = sigmoid(1.2 n - 1.2)) and in sampling (steps grow quadratically).
+TIMES = tuple((k / STEPS) ** 2 for k in range(STEPS + 1))
+
+
+class FlowDecoder(nn.Module):
+    """Transformer over 36 places; features are read by cross-attention, their mean joins the time embedding."""
+
+    points: Tensor  # [V, d]: the codes, shifted and scaled to mean 0 and variance 1 over pictures
+
+    def __init__(self, codes: int, dim: int, *, features: int, queries: int, width: int, blocks: int, heads: int):
+        super().__init__()
+        self.shape = {"width": width, "blocks": blocks, "heads": heads}  # what a checkpoint's config says of it
+        self.register_buffer("points", torch.zeros(codes, dim))
+        self.enter = nn.Linear(dim, width)
+        self.place = nn.Parameter(torch.randn(L_IMAGE, width) * 0.1)
+        self.memory = nn.Linear(features, width)
+        self.memory_place = nn.Parameter(torch.randn(queries, width) * 0.1)
+        self.pooled = nn.Linear(features, width)
+        self.time = Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedding = TimestepEmbedding(width, width)
+        self.blocks = nn.ModuleList(
+            BasicTransformerBlock(
+                width, heads, width // heads, cross_attention_dim=width, activation_fn="gelu", attention_bias=False,
+                norm_type="ada_norm_continuous", ada_norm_continous_conditioning_embedding_dim=width, ada_norm_bias=1,
+                ff_inner_dim=2 * width, norm_elementwise_affine=False,
+            )
+            for _ in range(blocks)
+        )  # fmt: skip
+        self.norm = nn.LayerNorm(width)
+        self.leave = nn.Linear(width, codes)
+
+    def forward(self, x_BLd: Tensor, t_B: Tensor, feats_BQD: Tensor) -> Tensor:
+        """Logits `[B, 36, V]` of the codes, given noisy latents, times and features."""
+        condition = self.time_embedding(self.time(1000 * t_B)) + self.pooled(feats_BQD.mean(1))
+        memory = self.memory(feats_BQD) + self.memory_place
+        h = self.enter(x_BLd) + self.place
+        for block in self.blocks:
+            h = block(h, encoder_hidden_states=memory, added_cond_kwargs={"pooled_text_emb": condition})
+        return self.leave(self.norm(h))
+
+    def loss(self, codes_BL: Tensor, feats_BQD: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean cross-entropy of the codes at one random time a picture."""
+        b = len(codes_BL)
+        t_B = torch.sigmoid(1.2 * torch.randn(b, generator=generator) - 1.2)
+        clean = self.points[codes_BL]
+        noise = torch.randn(clean.shape, generator=generator)
+        x_BLd = torch.lerp(noise, clean, t_B[:, None, None])
+        return F.cross_entropy(self(x_BLd, t_B, feats_BQD).flatten(0, 1), codes_BL.flatten())
+
+    @torch.no_grad()
+    def sample(self, feats_BQD: Tensor, noise_BLd: Tensor) -> Tensor:
+        """Codes int64 `[B, 36]`, a deterministic function of features and noise."""
+        x = noise_BLd
+        for now, then in itertools.pairwise(TIMES):
+            clean = self(x, torch.full((len(x),), now), feats_BQD).softmax(-1) @ self.points
+            x = x + (clean - x) * ((then - now) / (1 - now))
+        return torch.cdist(x.flatten(0, 1), self.points).argmin(1).view(x.shape[:2])
+
+
+def new_decoder(
+    codebook_Vd: Tensor, codes_NL: Tensor, *, features: int, queries: int, width: int, blocks: int, heads: int
+) -> FlowDecoder:
+    """A decoder with random weights (from torch's global generator); codes of pictures set the scale of latents."""
+    decoder = FlowDecoder(
+        *codebook_Vd.shape, features=features, queries=queries, width=width, blocks=blocks, heads=heads
+    )
+    latents = codebook_Vd[codes_NL.flatten()]
+    mean = latents.mean(0)
+    decoder.points.copy_((codebook_Vd - mean) / (latents - mean).square().mean().sqrt())
+    return decoder
