@@ -1,0 +1,129 @@
+"""The continuous LMM: what DivDrop changes and what it does not, decoder noise, checkpoints, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from silmm import lmm as models
+from silmm.errors import InputError
+from silmm.lmm.interface import LMM, ContinuousImages, DiscreteImages, Sampling
+from silmm.lmm.shapeworld import data, layout
+from silmm.lmm.shapeworld import pretrain_continuous as painting
+from silmm.lmm.shapeworld.continuous import ContinuousLMM
+from silmm.settings import Pretrain
+
+from .conftest import build
+
+PROMPTS = ["a red circle and a blue square", "two red squares and one blue circle", "a big circle with a small square"]
+DIVERSE = Sampling(rate=0.4, layers=1, noise="constant")
+
+
+def keys(prompts: int, samples: int) -> list[list[tuple]]:
+    return [[(0, "images", 1, f"p{i}", k) for k in range(samples)] for i in range(prompts)]
+
+
+@pytest.fixture(scope="module")
+def painter() -> ContinuousLMM:
+    torch.set_num_threads(1)
+    settings = Pretrain(queries=4, blocks=1, heads=2)
+    lmm = painting.new_painter(build(), settings, data.spec_pool(0, 64), 0)
+    with torch.no_grad():
+        lmm.queries.embedding.mul_(
+            30
+        )  # random weights are nearly uniform: sharpen them, so that wrong arithmetic shows
+    for module in painting.modules(lmm):
+        module.eval()
+    return lmm
+
+
+def test_is_an_lmm_of_continuous_images(painter: ContinuousLMM) -> None:
+    assert isinstance(painter, LMM) and isinstance(painter, ContinuousImages)
+    assert not isinstance(painter, DiscreteImages)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(rate=0.4, layers=0), Sampling(rate=0.0, layers=2)])
+def test_without_dropout_drawing_is_the_plain_model(painter: ContinuousLMM, sampling: Sampling) -> None:
+    feats = painter.draw(PROMPTS, keys(3, 2), sampling).feats_PNQD
+    assert feats is not None and feats.shape == (3, 2, 4, 32)
+    assert np.array_equal(feats[:, 0], feats[:, 1])
+    with torch.no_grad():
+        np.testing.assert_allclose(feats[:, 0], painter.features(PROMPTS).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("site", ["hidden", "output"])
+@pytest.mark.parametrize("positions", ["queries", "all"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_samples_depend_on_their_names_alone(painter: ContinuousLMM, site: str, positions: str, layers: int) -> None:
+    sampling = Sampling(rate=0.3, layers=layers, site=site, positions=positions, noise="prompt")
+    tokens, feats = painter.draw(PROMPTS, keys(3, 4), sampling)
+    assert feats is not None
+    assert len(np.unique(feats.reshape(12, -1), axis=0)) == 12
+    turned = [row[::-1] for row in keys(3, 4)[::-1]]
+    tokens_turned, feats_turned = painter.draw(PROMPTS[::-1], turned, sampling)
+    assert feats_turned is not None
+    np.testing.assert_array_equal(feats_turned[::-1, ::-1], feats)
+    np.testing.assert_array_equal(tokens_turned[::-1, ::-1], tokens)
+    alone = painter.draw(PROMPTS[1:2], [keys(3, 4)[1][2:3]], sampling).feats_PNQD
+    assert alone is not None
+    np.testing.assert_allclose(alone[0, 0], feats[1, 2], atol=1e-5)  # another number of samples: rounding
+
+
+def test_what_no_mask_touches_runs_once(painter: ContinuousLMM) -> None:
+    rows: list[int] = []
+    gates = [layer.mlp.gate_proj for layer in painter.model.model.layers]
+    hooks = [g.register_forward_pre_hook(lambda _, given: rows.append(given[0][..., 0].numel())) for g in gates]
+    painter.draw(PROMPTS, keys(3, 5), DIVERSE._replace(layers=2))
+    for hook in hooks:
+        hook.remove()
+    prompt, queries = 64 * layout.DRAW_PREFIX, 64 * 4  # 64 prompts a block
+    assert rows == [prompt, queries, prompt, 5 * queries]  # masks fan out after the first gate
+
+
+def test_decoder_noise_is_shared_as_named(painter: ContinuousLMM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(painter.decoder, "sample", lambda feats, noise: (noise[..., 0] > 0).long())  # shows the noise
+    same = [PROMPTS[0]] * 2
+    drawn = {
+        noise: painter.draw(same, keys(2, 2), Sampling(noise=noise)).tokens_PNL
+        for noise in ("constant", "prompt", "free")
+    }
+    flat = {noise: len(np.unique(tokens.reshape(4, -1), axis=0)) for noise, tokens in drawn.items()}
+    assert flat == {"constant": 1, "prompt": 2, "free": 4}
+
+
+def test_checkpoints_keep_every_weight(painter: ContinuousLMM, tmp_path: Path) -> None:
+    painter.save(tmp_path)
+    again = models.load(tmp_path)
+    assert isinstance(again, ContinuousLMM)
+    one, two = painter.draw(PROMPTS, keys(3, 2), DIVERSE), again.draw(PROMPTS, keys(3, 2), DIVERSE)
+    np.testing.assert_array_equal(one.tokens_PNL, two.tokens_PNL)
+    np.testing.assert_array_equal(one.feats_PNQD, two.feats_PNQD)
+    (tmp_path / "flow_decoder.safetensors").unlink()
+    with pytest.raises(InputError, match=r"flow_decoder.safetensors: no such file"):
+        models.load(tmp_path)
+
+
+def test_features_have_gradients_and_the_decoder_has_none(painter: ContinuousLMM) -> None:
+    painter.features(PROMPTS).square().sum().backward()
+    assert all(p.requires_grad for p in painter.parameters())
+    assert painter.queries.embedding.grad is not None
+    assert not {id(p) for p in painter.decoder.parameters()} & {id(p) for p in painter.parameters()}
+
+
+@pytest.mark.parametrize(
+    ("sampling", "says"),
+    [
+        (Sampling(rate=1.0, layers=1), "rate is 1.0: must be at least 0 and below 1"),
+        (Sampling(rate=-0.1, layers=1), "rate is -0.1"),
+        (Sampling(rate=0.1, layers=3), "layers is 3: must be 0 to 2"),
+        (Sampling(rate=0.1, layers=1, site="input"), "site is 'input'"),
+        (Sampling(rate=0.1, layers=1, positions="some"), "positions is 'some'"),
+        (Sampling(noise="loud"), "noise is 'loud'"),
+    ],
+)
+def test_bad_sampling_is_refused_by_name(painter: ContinuousLMM, sampling: Sampling, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        painter.draw(PROMPTS, keys(3, 1), sampling)
