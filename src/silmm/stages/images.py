@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from silmm import lmm as models
+from silmm.errors import InputError
 from silmm.records import INDEX, Prompt, atomic_dir, read_jsonl, write_table
 from silmm.settings import Images
 from silmm.stages.representations import PROMPT_BLOCK as BLOCK
@@ -46,7 +47,10 @@ def run(
         for start in progress(range(0, len(mine), BLOCK), "images"):
             block = mine[start : start + BLOCK]
             keys = [[(seed, "images", iteration, p.id, k) for k in range(settings.n)] for p in block]
-            tokens, feats = policy.draw([p.prompt for p in block], keys, sampling)
+            try:
+                tokens, feats = policy.draw([p.prompt for p in block], keys, sampling)
+            except ValueError as error:  # settings that do not fit this LMM
+                raise InputError(f"{ckpt}: {error}") from None
             drawn = tokens.reshape(len(block) * settings.n, -1)
             arrays["tokens"].append(drawn.astype(np.int32))
             if feats is not None:
