@@ -69,6 +69,7 @@ INPUTS: dict[str, dict[str, Any]] = {
     "base": {**_DIR, "help": "checkpoint folder of the base"},
     "after": {**_DIR, "help": "checkpoint folder of the policy to stand beside it"},
     "shipped": {**_DIR, "help": "a base that was made before: copied if it was made with these settings"},
+    "start": {**_DIR, "help": "the discrete base that a continuous LMM is trained from"},
     "prompts": {**_FILE, "help": "prompts.jsonl of this iteration"},
     "qa": {**_FILE, "help": "qa.jsonl of this iteration"},
     "scores": {**_FILE, "help": "scores.parquet of this iteration"},
@@ -96,7 +97,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 # The options of each stage, in the order of --help; [x] is optional.
 STAGE_OPTIONS = {
-    "pretrain": "lmm seed out state [shipped]",
+    "pretrain": "lmm seed out state [shipped] [start]",
     "prompts": "ckpt seed iteration out stats",
     "images": "ckpt prompts seed iteration shard out",
     "questions": "ckpt prompts out stats",

@@ -28,9 +28,9 @@ class Pretrain:
     heads: int = _doc(4, "attention heads", low=1)
     codes: int = _doc(224, "codebook entries of the visual tokenizer", low=2)
     lr: float = _doc(3e-3, "peak learning rate", low=0.0)
-    paint_lr: float = _doc(3e-3, "peak learning rate of the second phase", low=0.0)
+    spoil_steps: int = _doc(120, "continuous: optimiser steps on wrong captions, after all others", low=0)
     queries: int = _doc(8, "continuous: dream queries", low=1)
-    blocks: int = _doc(3, "continuous: transformer blocks of the flow decoder", low=1)
+    blocks: int = _doc(2, "continuous: transformer blocks of the flow decoder", low=1)
     spoiled: float = _doc(
         0.15, "share of captions with one wrong word late in the second phase: an imperfect painter", low=0.0, high=1.0
     )

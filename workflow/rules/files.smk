@@ -69,18 +69,22 @@ def shipped_folder(lmm, seed):
     return os.path.relpath(path) if path and path.is_dir() else None
 
 
-def shipped_files(wildcards):
+def base_files(wildcards):
+    """What a base is made of: the shipped one's files, a discrete base, or nothing."""
     folder = shipped_folder(wildcards.lmm, wildcards.seed)
-    return (
-        sorted(str(path) for path in Path(folder).iterdir() if path.is_file())
-        if folder
-        else []
-    )
+    if folder:
+        files = [str(path) for path in Path(folder).iterdir() if path.is_file()]
+        return {"shipped": sorted(files)}
+    if wildcards.lmm == "continuous":
+        return {"start": f"<results>/discrete/seed{wildcards.seed}/base/ckpt"}
+    return {}
 
 
-def shipped_option(wildcards):
+def base_options(wildcards, input):
     folder = shipped_folder(wildcards.lmm, wildcards.seed)
-    return f"--shipped {shlex.quote(folder)}" if folder else ""
+    if folder:
+        return f"--shipped {shlex.quote(folder)}"
+    return f"--start {input.start}" if wildcards.lmm == "continuous" else ""
 
 
 def judged_data(wildcards):

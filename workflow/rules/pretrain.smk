@@ -1,9 +1,10 @@
-# Iteration 0: the base, trained from scratch, or copied from the repository where it was made with these settings.
+# Iteration 0: the base, copied from the repository where it was made with these settings, or trained: a discrete LMM from
+# scratch, a continuous one from the discrete base of its seed.
 
 
 rule pretrain:
     input:
-        shipped_files,
+        unpack(base_files),
     output:
         ckpt=directory("<results>/{lmm}/seed{seed}/base/ckpt"),
     log:
@@ -18,9 +19,9 @@ rule pretrain:
         runtime=120,
     params:
         settings=settings_of("pretrain"),
-        shipped=shipped_option,
+        base=base_options,
         state=state_beside,
         sources=source_hash("stages.pretrain"),
     shell:
-        "python -m silmm pretrain --lmm {wildcards.lmm} --seed {wildcards.seed} {params.shipped}"
+        "python -m silmm pretrain --lmm {wildcards.lmm} --seed {wildcards.seed} {params.base}"
         " --out {output.ckpt} --state {params.state} --threads 1 {params.settings} 2>&1 | tee {log}"

@@ -1,4 +1,4 @@
-"""The base: a tiny LMM trained on ShapeWorld from scratch, or copied from a shipped checkpoint made the same way."""
+"""The base: a tiny LMM trained on ShapeWorld, or copied from a shipped checkpoint made the same way."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from silmm import lmm as models
 from silmm import rng as keyed
 from silmm.align import state as states
 from silmm.errors import InputError
@@ -18,7 +19,6 @@ from silmm.lmm.shapeworld import data
 from silmm.lmm.shapeworld import pretrain as training
 from silmm.lmm.shapeworld import pretrain_continuous as painting
 from silmm.lmm.shapeworld import vocab as vocabulary
-from silmm.lmm.shapeworld.base import ShapeWorldLMM
 from silmm.lmm.shapeworld.canonical import canonical_scene
 from silmm.lmm.shapeworld.continuous import ContinuousLMM
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
@@ -31,12 +31,24 @@ from silmm.stages.runtime import prepare
 
 SAVE_EVERY = 100  # steps
 NOTE = "pretrain.json"  # beside the weights: what made them
+CONTINUOUS = 10**6  # number of the first batch of a continuous LMM: none that its discrete base saw comes again
 
 
 def run(
-    settings: Pretrain, *, lmm: str, seed: int, out: Path, state: Path, shipped: Path | None = None, threads: int = 1
+    settings: Pretrain,
+    *,
+    lmm: str,
+    seed: int,
+    out: Path,
+    state: Path,
+    shipped: Path | None = None,
+    start: Path | None = None,
+    threads: int = 1,
 ) -> None:
-    """Train (resuming from `state` after an interruption), or copy `shipped` if it was made with these settings."""
+    """Train (resuming from `state` after an interruption), or copy `shipped` if it was made with these settings.
+
+    The discrete LMM is trained from scratch, the continuous one from a discrete base (`start`).
+    """
     if settings.width % (2 * settings.heads):
         raise InputError(f"pretrain.width is {settings.width}: must be a multiple of 2 x pretrain.heads")
     note = {"lmm": lmm, "seed": seed, "threads": threads, "settings": dataclasses.asdict(settings)}
@@ -45,87 +57,102 @@ def run(
         return
     prepare(threads)
     pool = data.spec_pool(seed, training.POOL)
+    mark = states.fingerprint({**note, "sources": source_hash("stages.pretrain")}, [start] if start else [])
+    more: dict[str, object]
+    policy: DiscreteLMM | ContinuousLMM
+    if lmm == "continuous":
+        policy, more = _new_continuous(settings, pool, seed, start)
+        log = _train(painting.phases(settings), policy, pool, seed, state, mark)
+    else:
+        policy, more = _new_discrete(settings, pool, seed)
+        log = _train(training.phases(settings), policy, pool, seed, state, mark)
+    with atomic_dir(out) as folder:
+        policy.save(folder)
+        (folder / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log), encoding="utf-8")
+        _write_note(folder, {**note, **more})
+    states.clear(state)
+
+
+def _new_discrete(settings: Pretrain, pool: list[Spec], seed: int) -> tuple[DiscreteLMM, dict[str, object]]:
+    """Random weights behind a trained visual tokenizer; the tokenizer's error."""
     print("pretrain: visual tokenizer", file=sys.stderr)
     tokenizer, error = training.train_tokenizer(seed, pool, codes=settings.codes, steps=settings.vq_steps)
     vocab = vocabulary.build(settings.codes)
     torch.manual_seed(keyed.torch_seed(seed, "pretrain", "weights"))
     model = new_model(vocab, width=settings.width, layers=settings.layers, heads=settings.heads)
-    judge = DiscreteLMM(model, tokenizer, vocab)
-    painter = judge if lmm == "discrete" else painting.new_painter(judge, settings, pool, seed)
-    mark = states.fingerprint({**note, "sources": source_hash("stages.pretrain")}, [])
-    log = _train(settings, judge, painter, pool, seed, state, mark)
-    with atomic_dir(out) as folder:
-        for part in trained(painter):
-            part.eval()
-        painter.save(folder)
-        (folder / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log), encoding="utf-8")
-        _write_note(folder, {**note, "vq_error": round(error, 6)})
-    states.clear(state)
+    return DiscreteLMM(model, tokenizer, vocab), {"vq_error": round(error, 6)}
 
 
-def trained(lmm: ShapeWorldLMM) -> list[torch.nn.Module]:
-    """The modules that pretraining changes (the tokenizer is trained before, then frozen)."""
-    return painting.modules(lmm) if isinstance(lmm, ContinuousLMM) else [lmm.model]
+def _new_continuous(
+    settings: Pretrain, pool: list[Spec], seed: int, start: Path | None
+) -> tuple[ContinuousLMM, dict[str, object]]:
+    """A discrete base with new queries and a new decoder; the hash of the base's weights."""
+    if start is None:
+        raise InputError("--start is missing: a continuous LMM is trained from a discrete base")
+    base = models.load(start)
+    if not isinstance(base, DiscreteLMM):
+        raise InputError(f"{start}: not a discrete ShapeWorld LMM (--start)")
+    return painting.new_painter(base, settings, pool, seed), {"start_blake2b": _weights(start)}
 
 
 def _train(
-    settings: Pretrain,
-    judge: DiscreteLMM,
-    painter: DiscreteLMM | ContinuousLMM,
+    phases: list[training.Phase],
+    policy: DiscreteLMM | ContinuousLMM,
     pool: list[Spec],
     seed: int,
     state: Path,
     mark: str,
 ) -> list[dict[str, float]]:
-    """Both phases, from the step that the state folder holds; returns the losses of every step."""
+    """All phases, from the step that the state folder holds; returns the losses of every step."""
     found = states.load(state, mark)
     done, saved = found if found is not None else (0, None)
     log: list[dict[str, float]] = []
-    parts = trained(painter)
+    parts: list[torch.nn.Module]
+    parts = painting.modules(policy) if isinstance(policy, ContinuousLMM) else [policy.model]
     if saved is not None:
         for part, kept in zip(parts, saved["weights"], strict=True):
             part.load_state_dict(kept)
         log = saved["log"]
-    phases = training.phases(settings)
-    total = sum(phase.steps for phase in phases)
+    total, first = sum(phase.steps for phase in phases), 0
     for part in parts:
         part.train()
-    first = 0
     with tqdm(total=total, initial=done, desc="pretrain", mininterval=5) as bar:
-        for phase, lmm in zip(phases, (judge, painter), strict=True):
-            optimizers = _optimizers(lmm, phase.lr)
+        for phase in phases:
+            optimizers = _optimizers(policy, phase.lr)
             if saved is not None and first < done < first + phase.steps:
                 for optimizer, kept in zip(optimizers, saved["optimizers"], strict=True):
                     optimizer.load_state_dict(kept)
             for step in range(max(first, done), first + phase.steps):
-                log.append({"step": step, **_step(lmm, phase, step - first, step, pool, seed, optimizers)})
+                log.append({"step": step, **_step(policy, phase, step - first, step, pool, seed, optimizers)})
                 bar.update()
                 if (step + 1) % SAVE_EVERY == 0 and step + 1 < total:
                     weights, kept = [part.state_dict() for part in parts], [o.state_dict() for o in optimizers]
                     states.save(state, mark, step + 1, {"weights": weights, "optimizers": kept, "log": log})
             first += phase.steps
+    for part in parts:
+        part.eval()
     return log
 
 
-def _optimizers(lmm: DiscreteLMM | ContinuousLMM, lr: float) -> list[torch.optim.Optimizer]:
-    if isinstance(lmm, ContinuousLMM):
-        return painting.optimizers(lmm, lr)
-    return training.optimizers(lmm.model, lr)
+def _optimizers(policy: DiscreteLMM | ContinuousLMM, lr: float) -> list[torch.optim.Optimizer]:
+    if isinstance(policy, ContinuousLMM):
+        return painting.optimizers(policy, lr)
+    return training.optimizers(policy.model, lr)
 
 
 def _step(
-    lmm: DiscreteLMM | ContinuousLMM, phase: training.Phase, place: int, step: int, pool: list[Spec], seed: int,
+    policy: DiscreteLMM | ContinuousLMM, phase: training.Phase, place: int, step: int, pool: list[Spec], seed: int,
     optimizers: list[torch.optim.Optimizer],
 ) -> dict[str, float]:  # fmt: skip
     """One step, a pure function of weights, optimiser state, seed and step."""
     noise = phase.noise if place < training.FLAT * phase.steps else phase.noise_late
     lr = phase.lr * training.learning_rate(place, phase.steps)
-    if isinstance(lmm, ContinuousLMM):
-        batch = data.make_batch(seed, step, lmm.vocab, pool, phase.mix, noise, canonical_scene)
+    if isinstance(policy, ContinuousLMM):
+        batch = data.make_batch(seed, CONTINUOUS + step, policy.vocab, pool, phase.mix, noise, canonical_scene)
         generator = torch.Generator().manual_seed(keyed.torch_seed(seed, "pretrain", "flow", step))
-        return painting.train_step(lmm, batch, optimizers, lr, generator)
-    batch = data.make_batch(seed, step, lmm.vocab, pool, phase.mix, noise)
-    return training.train_step(lmm.model, lmm.tokenizer, lmm.vocab, batch, optimizers, lr)
+        return painting.train_step(policy, batch, optimizers, lr, generator)
+    batch = data.make_batch(seed, step, policy.vocab, pool, phase.mix, noise)
+    return training.train_step(policy.model, policy.tokenizer, policy.vocab, batch, optimizers, lr)
 
 
 def _weights(folder: Path) -> str:

@@ -1,8 +1,8 @@
 """Canonical pictures: a specification fixes its scene, so that a decoder of few steps has one picture to aim at.
 
 Where layouts are free, a decoder of six steps averages over places in its first step and paints halves of several
-objects. Here the relation fixes the two places that it relates, and all else fills the corners in the caption's order.
-Attributes that the caption leaves open follow from the object's number.
+objects. Here the relation fixes the places of the two things that it relates, and all else fills the corners that are
+left, in the caption's order. Attributes that the caption leaves open follow from the object's number.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from silmm.shapeworld.language import Spec, Thing
 from silmm.shapeworld.scene import COLORS, Obj, Scene
 
 CORNERS = ((0, 0), (0, 4), (4, 0), (4, 4))
-# Places of the first and the second thing of a relation.
+# Places of the first and the second thing of a relation: corners too, as far as can be, for what is rare in captions
+# (a relation) is then drawn with what is frequent.
 PAIRS = {
-    "left": ((2, 0), (2, 4)),
-    "right": ((2, 4), (2, 0)),
-    "above": ((0, 2), (4, 2)),
-    "below": ((4, 2), (0, 2)),
-    "front": ((2, 3), (2, 2)),
-    "behind": ((2, 2), (2, 3)),
-    "linked": ((2, 0), (2, 4)),
+    "left": ((0, 0), (0, 4)),
+    "right": ((0, 4), (0, 0)),
+    "above": ((0, 0), (4, 0)),
+    "below": ((4, 0), (0, 0)),
+    "front": ((0, 0), (0, 1)),
+    "behind": ((0, 1), (0, 0)),
+    "linked": ((0, 0), (0, 4)),
 }
 
 
@@ -39,7 +40,7 @@ def canonical_scene(rng: np.random.Generator, spec: Spec) -> Scene:
         related[i], related[j] = PAIRS[relation]
         if relation == "linked":
             links.append((i, j))
-    corners = iter(CORNERS)
+    corners = iter([place for place in CORNERS if place not in related.values()])
     objects: list[Obj] = []
     first: dict[int, int] = {}  # number of an item's first object
     order = list(range(len(spec.items)))

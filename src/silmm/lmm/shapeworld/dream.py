@@ -84,7 +84,7 @@ class Masks(NamedTuple):
     keys_P: Tensor
     samples_PN: Tensor
     layer: int
-    positions_T: Tensor
+    positions_T: Tensor  # [P, T], in the prompt, not in the padded row
 
 
 def _mlp(layer: LlamaDecoderLayer, x: Tensor, masks: Masks | None) -> Tensor:
@@ -145,7 +145,8 @@ def diverse_dreams(
     own = queries.embedding.expand(len(ids_PT), 1, -1, -1)
     cos, sin = model.model.rotary_emb(prompt[:, 0], torch.arange(t + n_queries)[None])
     mask = attention_mask(ids_PT, n_queries, pad)
-    places = torch.arange(t + n_queries)  # prompts are padded to one length, so places are the same in every batch
+    # padding is never seen: any place will do for it
+    places = (torch.arange(t + n_queries) - (ids_PT == pad).sum(1, keepdim=True)).clamp(min=0)
     for number, layer in enumerate(layers):
         rotary_prompt, rotary_own = (cos[:, :t], sin[:, :t]), (cos[:, t:], sin[:, t:])
         qp, kp, vp = _heads(layer, prompt, rotary_prompt)
@@ -154,7 +155,7 @@ def diverse_dreams(
         prompt = _attend(layer, prompt, qp, kp, vp, mask[:, :, :t, :t])
         at_prompt = at_own = None
         if number >= len(layers) - drop.layers and drop.rate > 0:
-            at_own = Masks(drop, keys_P, samples_PN, number, places[t:])
-            at_prompt = at_own._replace(positions_T=places[:t]) if drop.positions == "all" else None
+            at_own = Masks(drop, keys_P, samples_PN, number, places[:, t:])
+            at_prompt = at_own._replace(positions_T=places[:, :t]) if drop.positions == "all" else None
         prompt, own = _mlp(layer, prompt, at_prompt), _mlp(layer, own, at_own)
     return normed(model.model.norm(own)).expand(-1, samples_PN.shape[1], -1, -1)

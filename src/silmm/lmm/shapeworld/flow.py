@@ -16,25 +16,42 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from silmm.lmm.shapeworld.model import L_IMAGE
+from silmm.shapeworld.scene import GRID
 
 STEPS = 6  # Euler steps
-# Latents of 32 numbers show what they are while they are still mostly noise: early times matter most, both in training
-# (t = sigmoid(1.2 n - 1.2)) and in sampling (steps grow quadratically).
-TIMES = tuple((k / STEPS) ** 2 for k in range(STEPS + 1))
+TIMES = tuple(k / STEPS for k in range(STEPS + 1))
+# Codes stand this far from their mean (root mean square over codes and dimensions). At 1 and more, in 32 dimensions, a
+# code shows through almost pure noise: all is decided in the first Euler step, before places can agree.
+SCALE = 0.5
+
+
+CELL = 2  # a token of the decoder is 2 x 2 places, as large as an object: its four codes are decided together
+CELLS = (GRID // CELL) ** 2
+
+
+def fold(x_BLd: Tensor) -> Tensor:
+    """Places `[B, 36, d]` as cells `[B, 9, 4 d]`."""
+    x = x_BLd.unflatten(1, (GRID // CELL, CELL, GRID // CELL, CELL))
+    return x.transpose(2, 3).flatten(3).flatten(1, 2)
+
+
+def unfold(x_BCd: Tensor) -> Tensor:
+    """The inverse: `[B, 36, d]` of `[B, 9, 4 d]`."""
+    x = x_BCd.unflatten(1, (GRID // CELL, GRID // CELL)).unflatten(3, (CELL, CELL, -1))
+    return x.transpose(2, 3).flatten(1, 4)
 
 
 class FlowDecoder(nn.Module):
-    """Transformer over 36 places; features are read by cross-attention, their mean joins the time embedding."""
+    """Transformer over 9 cells of 2 x 2 places; it reads features by cross-attention, and their mean with the time."""
 
-    points: Tensor  # [V, d]: the codes, shifted and scaled to mean 0 and variance 1 over pictures
+    points: Tensor  # [V, d]: the codes, shifted and scaled
 
     def __init__(self, codes: int, dim: int, *, features: int, queries: int, width: int, blocks: int, heads: int):
         super().__init__()
         self.shape = {"width": width, "blocks": blocks, "heads": heads}  # what a checkpoint's config says of it
         self.register_buffer("points", torch.zeros(codes, dim))
-        self.enter = nn.Linear(dim, width)
-        self.place = nn.Parameter(torch.randn(L_IMAGE, width) * 0.1)
+        self.enter = nn.Linear(CELL**2 * dim, width)
+        self.place = nn.Parameter(torch.randn(CELLS, width) * 0.1)
         self.memory = nn.Linear(features, width)
         self.memory_place = nn.Parameter(torch.randn(queries, width) * 0.1)
         self.pooled = nn.Linear(features, width)
@@ -49,21 +66,21 @@ class FlowDecoder(nn.Module):
             for _ in range(blocks)
         )  # fmt: skip
         self.norm = nn.LayerNorm(width)
-        self.leave = nn.Linear(width, codes)
+        self.leave = nn.Linear(width, CELL**2 * codes)
 
     def forward(self, x_BLd: Tensor, t_B: Tensor, feats_BQD: Tensor) -> Tensor:
         """Logits `[B, 36, V]` of the codes, given noisy latents, times and features."""
         condition = self.time_embedding(self.time(1000 * t_B)) + self.pooled(feats_BQD.mean(1))
         memory = self.memory(feats_BQD) + self.memory_place
-        h = self.enter(x_BLd) + self.place
+        h = self.enter(fold(x_BLd)) + self.place
         for block in self.blocks:
             h = block(h, encoder_hidden_states=memory, added_cond_kwargs={"pooled_text_emb": condition})
-        return self.leave(self.norm(h))
+        return unfold(self.leave(self.norm(h)))
 
     def loss(self, codes_BL: Tensor, feats_BQD: Tensor, generator: torch.Generator) -> Tensor:
         """Mean cross-entropy of the codes at one random time a picture."""
         b = len(codes_BL)
-        t_B = torch.sigmoid(1.2 * torch.randn(b, generator=generator) - 1.2)
+        t_B = torch.sigmoid(1.2 * torch.randn(b, generator=generator) - 1.0)  # mostly noisy
         clean = self.points[codes_BL]
         noise = torch.randn(clean.shape, generator=generator)
         x_BLd = torch.lerp(noise, clean, t_B[:, None, None])
@@ -86,7 +103,7 @@ def new_decoder(
     decoder = FlowDecoder(
         *codebook_Vd.shape, features=features, queries=queries, width=width, blocks=blocks, heads=heads
     )
-    latents = codebook_Vd[codes_NL.flatten()]
-    mean = latents.mean(0)
-    decoder.points.copy_((codebook_Vd - mean) / (latents - mean).square().mean().sqrt())
+    used = codebook_Vd[codes_NL.unique()]  # each code once: background would outweigh all others
+    mean = used.mean(0)
+    decoder.points.copy_((codebook_Vd - mean) * (SCALE / (used - mean).square().mean().sqrt()))
     return decoder

@@ -89,7 +89,7 @@ def phases(settings: Pretrain) -> list[Phase]:
     late = data.Noise(settings.spoiled, settings.mismatched)
     return [
         Phase(settings.steps, settings.lr, data.Mix(draw=40, free=0, look=32, list=8, ask=8, write=8), early, early),
-        Phase(settings.paint_steps, settings.paint_lr, PAINT_MIX, clean, late),
+        Phase(settings.paint_steps, settings.lr, PAINT_MIX, clean, late),
     ]
 
 

@@ -1,8 +1,8 @@
-"""Pretraining of the continuous ShapeWorld LMM: the discrete one's judge learns to draw with features.
+"""Pretraining of the continuous ShapeWorld LMM: the discrete one learns to draw with features.
 
-Phase 1 (the judge) is the discrete LMM's. Phase 2 adds the queries and the decoder, and trains all weights: mostly on
-drawing, with some looking and writing, so that these are not forgotten. Wrong captions at its end make the painter
-imperfect.
+It starts from a discrete base, which looks, asks, writes, and knows what captions mean. Queries and a decoder are added, and
+all weights are trained: mostly on drawing, with some looking and writing, so that these are not forgotten; first on
+right captions, then, for a short while, on spoiled ones, which makes the painter imperfect.
 """
 
 from __future__ import annotations
@@ -17,12 +17,24 @@ from silmm.lmm.shapeworld.canonical import canonical_scene
 from silmm.lmm.shapeworld.continuous import ContinuousLMM
 from silmm.lmm.shapeworld.dream import DreamQueries, dream
 from silmm.lmm.shapeworld.flow import new_decoder
-from silmm.lmm.shapeworld.pretrain import descend, look_losses, text_loss
+from silmm.lmm.shapeworld.pretrain import Phase, descend, look_losses, text_loss
 from silmm.settings import Pretrain
 from silmm.shapeworld.language import Spec
 from silmm.shapeworld.render import render
 
 SCALE_IMAGES = 512  # pictures that set the scale of the decoder's latents
+
+
+MIX = data.Mix(draw=64, free=21, look=6, list=2, ask=2, write=2)
+
+
+def phases(settings: Pretrain) -> list[Phase]:
+    """Right captions until it draws well, then wrong ones; each with a learning rate that falls to zero."""
+    clean, wrong = data.Noise(0.0, 0.0), data.Noise(settings.spoiled, settings.mismatched)
+    return [
+        Phase(settings.paint_steps, settings.lr, MIX, clean, clean),
+        Phase(settings.spoil_steps, settings.lr / 2, MIX, wrong, wrong),
+    ]
 
 
 def new_painter(judge: ShapeWorldLMM, settings: Pretrain, pool: list[Spec], seed: int) -> ContinuousLMM:
