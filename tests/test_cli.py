@@ -57,7 +57,14 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         Path(name).touch()
     given = {"ckpt": "ckpt", "images": "images/shard-0 images/shard-1", "prompts": "prompts.jsonl", "qa": "qa.jsonl"}
     given |= {"scores": "scores.parquet", "pairs": "pairs.parquet", "iteration": "2", "seed": "3", "shard": "1/2"}
-    return given | {"out": "out", "stats": "stats.json", "state": "state", "lmm": "discrete", "shipped": "ckpt", "start": "ckpt"}
+    return given | {
+        "out": "out",
+        "stats": "stats.json",
+        "state": "state",
+        "lmm": "discrete",
+        "shipped": "ckpt",
+        "start": "ckpt",
+    }
 
 
 def command(stage: str, inputs: dict[str, str]) -> list[str]:

@@ -118,7 +118,7 @@ def _train(
         part.train()
     with tqdm(total=total, initial=done, desc="pretrain", mininterval=5) as bar:
         for phase in phases:
-            optimizers = _optimizers(policy, phase.lr)
+            optimizers = _optimizers(policy, phase)
             if saved is not None and first < done < first + phase.steps:
                 for optimizer, kept in zip(optimizers, saved["optimizers"], strict=True):
                     optimizer.load_state_dict(kept)
@@ -134,10 +134,10 @@ def _train(
     return log
 
 
-def _optimizers(policy: DiscreteLMM | ContinuousLMM, lr: float) -> list[torch.optim.Optimizer]:
+def _optimizers(policy: DiscreteLMM | ContinuousLMM, phase: training.Phase) -> list[torch.optim.Optimizer]:
     if isinstance(policy, ContinuousLMM):
-        return painting.optimizers(policy, lr)
-    return training.optimizers(policy.model, lr)
+        return painting.optimizers(policy, phase.lr, decoder=phase.decoder)
+    return training.optimizers(policy.model, phase.lr)
 
 
 def _step(

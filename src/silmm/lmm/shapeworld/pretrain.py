@@ -81,6 +81,7 @@ class Phase(NamedTuple):
     mix: data.Mix
     noise: data.Noise  # at the start
     noise_late: data.Noise  # and from the point on where the learning rate falls
+    decoder: bool = True  # continuous: whether the decoder is trained too
 
 
 def phases(settings: Pretrain) -> list[Phase]:

@@ -1,8 +1,10 @@
 """Pretraining of the continuous ShapeWorld LMM: the discrete one learns to draw with features.
 
-It starts from a discrete base, which looks, asks, writes, and knows what captions mean. Queries and a decoder are added, and
-all weights are trained: mostly on drawing, with some looking and writing, so that these are not forgotten; first on
-right captions, then, for a short while, on spoiled ones, which makes the painter imperfect.
+It starts from a discrete base, which looks, asks, writes, and knows what captions mean. Queries and a decoder are
+added, and all weights are trained: mostly on drawing, with some looking and writing, so that these are not forgotten;
+first on right captions, then, for a short while, on spoiled ones, which makes the painter imperfect. The decoder is
+frozen then, as in models whose decoder is a finished diffusion model: what is wrong lies in the features, which is
+where KC-DPO can mend it. A decoder that learns from spoiled captions itself draws wrong things from right features.
 """
 
 from __future__ import annotations
@@ -29,11 +31,11 @@ MIX = data.Mix(draw=64, free=21, look=6, list=2, ask=2, write=2)
 
 
 def phases(settings: Pretrain) -> list[Phase]:
-    """Right captions until it draws well, then wrong ones; each with a learning rate that falls to zero."""
+    """Right captions until it draws well, then wrong ones; in each the learning rate falls to zero."""
     clean, wrong = data.Noise(0.0, 0.0), data.Noise(settings.spoiled, settings.mismatched)
     return [
         Phase(settings.paint_steps, settings.lr, MIX, clean, clean),
-        Phase(settings.spoil_steps, settings.lr / 2, MIX, wrong, wrong),
+        Phase(settings.spoil_steps, settings.lr / 2, MIX, wrong, wrong, decoder=False),
     ]
 
 
@@ -64,17 +66,20 @@ def losses(lmm: ContinuousLMM, batch: data.Batch, generator: torch.Generator) ->
 
 
 def modules(lmm: ContinuousLMM) -> list[nn.Module]:
-    """What phase 2 trains."""
+    """What pretraining changes."""
     return [lmm.model, lmm.queries, lmm.decoder]
 
 
-def optimizers(lmm: ContinuousLMM, lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of layers and blocks, AdamW for embeddings, heads, norms and biases."""
+def optimizers(lmm: ContinuousLMM, lr: float, *, decoder: bool) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of layers and blocks, AdamW for embeddings, heads, norms and biases; freezes or frees the
+    decoder."""
+    lmm.decoder.requires_grad_(decoder)
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for module in modules(lmm):
         for name, p in module.named_parameters():
-            (matrices if p.ndim == 2 and ("layers." in name or "blocks." in name) else others).append(p)
+            if p.requires_grad:
+                (matrices if p.ndim == 2 and ("layers." in name or "blocks." in name) else others).append(p)
     return [
         torch.optim.Muon(matrices, lr=lr, weight_decay=0.0, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
@@ -85,5 +90,5 @@ def train_step(
     lmm: ContinuousLMM, batch: data.Batch, opts: list[torch.optim.Optimizer], lr: float, generator: torch.Generator
 ) -> dict[str, float]:
     """One optimiser step; the loss of each task. generator: draws the decoder's times and noise."""
-    parameters = [p for module in modules(lmm) for p in module.parameters()]
+    parameters = [p for module in modules(lmm) for p in module.parameters() if p.requires_grad]
     return descend(losses(lmm, batch, generator), parameters, opts, lr)
