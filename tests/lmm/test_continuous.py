@@ -10,11 +10,16 @@ import torch
 
 from silmm import lmm as models
 from silmm.errors import InputError
+from silmm.kernels.divdrop import drop_mask, mask_key
 from silmm.lmm.interface import LMM, ContinuousImages, DiscreteImages, Sampling
-from silmm.lmm.shapeworld import data, layout
+from silmm.lmm.shapeworld import data, flow, layout
 from silmm.lmm.shapeworld import pretrain_continuous as painting
+from silmm.lmm.shapeworld.canonical import canonical_scene
 from silmm.lmm.shapeworld.continuous import ContinuousLMM
 from silmm.settings import Pretrain
+from silmm.shapeworld import exam, oracle
+from silmm.shapeworld.language import units
+from silmm.shapeworld.render import render
 
 from .conftest import build
 
@@ -127,3 +132,49 @@ def test_features_have_gradients_and_the_decoder_has_none(painter: ContinuousLMM
 def test_bad_sampling_is_refused_by_name(painter: ContinuousLMM, sampling: Sampling, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         painter.draw(PROMPTS, keys(3, 1), sampling)
+
+
+@pytest.mark.parametrize("site", ["hidden", "output"])
+@pytest.mark.parametrize("positions", ["queries", "all"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_shared_trunk_changes_nothing(painter: ContinuousLMM, site: str, positions: str, layers: int) -> None:
+    """One sample's masks, hooked into the model's own modules, give its features."""
+    drawn = painter.draw(PROMPTS[:1], keys(1, 2), Sampling(rate=0.3, layers=layers, site=site, positions=positions))
+    prefix = torch.from_numpy(layout.draw_prefix(painter.vocab, PROMPTS[:1]))
+    places = torch.arange(layout.DRAW_PREFIX + 4) - int((prefix == painter.vocab.pad).sum())
+    first = 0 if positions == "all" else layout.DRAW_PREFIX
+    names = {"keys_P": torch.tensor([mask_key(*keys(1, 2)[0][1][:-1])]), "samples_N": torch.tensor([1])}
+    handles = []
+    for number, layer in list(enumerate(painter.model.model.layers))[-layers:]:
+        down = layer.mlp.down_proj
+        width = down.in_features if site == "hidden" else down.out_features
+        kept = drop_mask(
+            **names, positions_T=places.clamp(min=0), width=width, layer=number, site=site, rate=0.3
+        )[0]  # fmt: skip
+        mask = kept / (1 - round(0.3 * 65536) / 65536)
+        mask[:, :first] = 1
+        if site == "hidden":
+            handles.append(down.register_forward_pre_hook(lambda _, given, mask=mask: (given[0] * mask,)))
+        else:
+            handles.append(down.register_forward_hook(lambda _, given, out, mask=mask: out * mask))
+    with torch.no_grad():
+        whole = painter.features(PROMPTS[:1])[0].numpy()
+    for handle in handles:
+        handle.remove()
+    assert drawn.feats_PNQD is not None
+    np.testing.assert_allclose(drawn.feats_PNQD[0, 1], whole, atol=5e-5)
+    assert np.abs(drawn.feats_PNQD[0, 0] - whole).max() > 1e-2
+
+
+def test_canonical_pictures_fulfil_their_prompts() -> None:
+    tests = exam.prompts(320)
+    scenes = oracle.read(render([canonical_scene(np.random.default_rng(0), t.spec) for t in tests]))
+    assert all(oracle.judge(unit, scene) for t, scene in zip(tests, scenes, strict=True) for unit in units(t.spec))
+
+
+def test_cells_hold_two_by_two_places() -> None:
+    places = torch.arange(36.0).view(1, 36, 1).expand(2, 36, 3)
+    cells = flow.fold(places)
+    assert cells.shape == (2, 9, 12)
+    assert cells[0, 4, ::3].tolist() == [14, 15, 20, 21]
+    assert torch.equal(flow.unfold(cells), places)

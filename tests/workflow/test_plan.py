@@ -52,6 +52,20 @@ def test_pretraining_alone(snakemake: Snakemake) -> None:
     assert "--shipped" not in done.stdout
 
 
+def test_a_continuous_base_is_made_from_the_discrete_one(snakemake: Snakemake) -> None:
+    done = snakemake("base", "-n", "-p", "--cores", "1", "--config", "lmms=[continuous]")
+    assert jobs(done.stdout) == {"base": 1, "pretrain": 2}
+    assert "--lmm continuous --seed 0 --start results/discrete/seed0/base/ckpt" in done.stdout
+    assert "--paint-steps 450 " in done.stdout
+
+
+def test_both_lmms_have_arms_of_their_own(snakemake: Snakemake) -> None:
+    done = snakemake("-n", "-p", "--cores", "1", "--config", "lmms=[discrete, continuous]", "iterations=1")
+    assert "results/continuous/seed0/sft/iter1/ckpt" in done.stdout
+    assert "results/continuous/seed0/dpo" not in done.stdout
+    assert "--samplers fresh_noise,constant_noise" in done.stdout and "--samplers t1.0,top_p0.9" in done.stdout
+
+
 def test_the_number_of_cores_changes_no_command(snakemake: Snakemake) -> None:
     commands = [
         sorted(
