@@ -23,7 +23,7 @@ import pandas as pd
 
 from silmm.atomic import atomic_file
 from silmm.errors import InputError
-from silmm.report.entries import BASE, UNTRAINED, arm_order
+from silmm.report.entries import BASE, DEFAULT_SAMPLERS, UNTRAINED, arm_order
 from silmm.report.labels import Labels
 from silmm.shapeworld.language import CORE, SUBCATEGORIES
 
@@ -190,14 +190,15 @@ def read(path: Path) -> pd.DataFrame:
 def run(summary: Path, gains: Path, out: Path, *, lmm: str | None = None, sampler: str | None = None) -> None:
     """Draw `out`.png and .pdf (a suffix of `out` is dropped) and write `out`.csv with every number drawn.
 
-    One LMM and one sampler, by default the first of the summary. Raises InputError where there is nothing to draw.
+    One LMM, by default the first of the summary, and one sampler, by default the LMM's own. Raises InputError where there is nothing to draw.
     """
     table, gained = read(summary), read(gains)
     judged = table[table.metric == "oracle_prompt"]
     if judged.empty:
         raise InputError(f"{summary}: no oracle_prompt in it")
     lmm = lmm or judged.lmm.iloc[0]
-    sampler = sampler or judged[judged.lmm == lmm].sampler.iloc[0]
+    named = judged[judged.lmm == lmm].sampler
+    sampler = sampler or next((name for name in DEFAULT_SAMPLERS if name in set(named)), named.iloc[0])
     table, gained = (t[(t.lmm == lmm) & (t.sampler == sampler)] for t in (table, gained))
     arms = sorted(set(gained.arm), key=arm_order)
     trained = [arm for arm in arms if arm not in UNTRAINED]

@@ -12,6 +12,7 @@ from silmm.errors import InputError
 BASE = "base"
 ARMS = (BASE, "silmm", "dpo", "sft", "random_score", "best_of_n")  # the order of tables; other arms follow by name
 MAIN_ARM = "silmm"
+DEFAULT_SAMPLERS = ("t1.0", "fresh_noise")  # of a discrete and of a continuous LMM
 UNTRAINED = ("best_of_n",)  # arms without training: they have one iteration, and every iteration is held against it
 
 
