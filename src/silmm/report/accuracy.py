@@ -190,7 +190,10 @@ def read(path: Path) -> pd.DataFrame:
 def run(summary: Path, gains: Path, out: Path, *, lmm: str | None = None, sampler: str | None = None) -> None:
     """Draw `out`.png and .pdf (a suffix of `out` is dropped) and write `out`.csv with every number drawn.
 
-    One LMM, by default the first of the summary, and one sampler, by default the LMM's own. Raises InputError where there is nothing to draw.
+    One LMM, by default the first of the summary, and one sampler, by default the LMM's own.
+
+    Raises:
+        InputError: there is nothing to draw.
     """
     table, gained = read(summary), read(gains)
     judged = table[table.metric == "oracle_prompt"]
