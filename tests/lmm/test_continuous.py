@@ -172,6 +172,15 @@ def test_canonical_pictures_fulfil_their_prompts() -> None:
     assert all(oracle.judge(unit, scene) for t, scene in zip(tests, scenes, strict=True) for unit in units(t.spec))
 
 
+def test_pictures_are_made_of_known_cells(painter: ContinuousLMM) -> None:
+    codes = torch.from_numpy(painter.draw(PROMPTS, keys(3, 2), Sampling()).tokens_PNL.reshape(6, -1))
+    cells = painter.decoder.cells_of(codes)
+    assert cells.shape == (6, 9) and bool((cells >= 0).all())
+    assert torch.equal(flow.unfold(painter.decoder.codes[cells]).squeeze(-1), codes)
+    codes[0, 0] = 10**6  # no such code
+    assert painter.decoder.cells_of(codes)[0].tolist()[0] == -100
+
+
 def test_cells_hold_two_by_two_places() -> None:
     places = torch.arange(36.0).view(1, 36, 1).expand(2, 36, 3)
     cells = flow.fold(places)

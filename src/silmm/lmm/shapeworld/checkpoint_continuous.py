@@ -44,15 +44,15 @@ def load(folder: Path) -> ContinuousLMM:
     n_queries, shape = _number(folder, config, "dream_queries"), config.get("flow_decoder")
     if not isinstance(shape, dict):
         raise InputError(f"{folder / 'config.json'}: flow_decoder is missing")
-    width, blocks, heads = (_number(folder, shape, name) for name in ("width", "blocks", "heads"))
+    cells, width, blocks, heads = (_number(folder, shape, name) for name in ("cells", "width", "blocks", "heads"))
     if width % (2 * heads):
         raise InputError(f"{folder / 'config.json'}: flow_decoder's width is {width}: not a multiple of 2 x heads")
     queries = DreamQueries(n_queries, model.config.hidden_size)
     fill(queries, folder / "dream_queries.safetensors")
-    codes, dim = tokenizer.codebook.shape
     decoder = FlowDecoder(
-        codes, dim, features=model.config.hidden_size, queries=n_queries, width=width, blocks=blocks, heads=heads
-    )
+        cells, tokenizer.codebook.shape[1], features=model.config.hidden_size, queries=n_queries, width=width,
+        blocks=blocks, heads=heads,
+    )  # fmt: skip
     fill(decoder, folder / "flow_decoder.safetensors")
     return ContinuousLMM(model, queries.eval(), decoder.eval().requires_grad_(False), tokenizer, vocab)
 

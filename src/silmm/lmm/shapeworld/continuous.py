@@ -75,7 +75,7 @@ class ContinuousLMM(ShapeWorldLMM):
 
     def paint(self, feats_NQD: np.ndarray, noise_keys: Sequence[tuple]) -> np.ndarray:
         """Codes int64 `[n, 36]` of features, one key a picture for the decoder's noise (see `noise_key`)."""
-        shape = (L_IMAGE, self.decoder.points.shape[1])
+        shape = (L_IMAGE, self.tokenizer.codebook.shape[1])
         drawn: dict[tuple, Tensor] = {}
         for key in noise_keys:
             if key not in drawn:

@@ -23,8 +23,9 @@ from silmm.lmm.shapeworld.pretrain import Phase, descend, look_losses, text_loss
 from silmm.settings import Pretrain
 from silmm.shapeworld.language import Spec
 from silmm.shapeworld.render import render
+from silmm.shapeworld.sample import sample_free_spec
 
-SCALE_IMAGES = 512  # pictures that set the scale of the decoder's latents
+CELL_IMAGES = 8000  # pictures whose cells the decoder draws with
 
 
 MIX = data.Mix(draw=64, free=21, look=6, list=2, ask=2, write=2)
@@ -43,8 +44,9 @@ def new_painter(judge: ShapeWorldLMM, settings: Pretrain, pool: list[Spec], seed
     """The judge with new queries and a new decoder; the transformer is the judge's own, not a copy."""
     torch.manual_seed(keyed.torch_seed(seed, "pretrain", "painter"))
     width = judge.model.config.hidden_size
-    rng = keyed.generator(seed, "pretrain", "scale")
-    images = render([canonical_scene(rng, spec) for spec in pool[:SCALE_IMAGES]])
+    rng = keyed.generator(seed, "pretrain", "cells")
+    specs = [*pool, *(sample_free_spec(rng) for _ in range(CELL_IMAGES))]
+    images = render([canonical_scene(rng, spec) for spec in specs])
     codes = judge.tokenizer.encode(torch.from_numpy(images))
     decoder = new_decoder(
         judge.tokenizer.codebook, codes, features=width, queries=settings.queries, width=width, blocks=settings.blocks,
