@@ -2,8 +2,8 @@
 
 x(t) = (1 - t) noise + t latents, t from 0 (noise) to 1. The network gives, for each cell of 2 x 2 places, a
 distribution over the cells that pictures are made of; its mean is the estimate of the clean latents, and the flow's
-velocity is (estimate - x) / (1 - t). Regression of the latents has the same optimum, the posterior mean; cross-entropy reaches it
-with fewer steps. A picture is whole cells, so an object is never half of one and half of another.
+velocity is (estimate - x) / (1 - t). Regression of the latents has the same optimum, the posterior mean; cross-entropy
+reaches it with fewer steps. A picture is whole cells, so an object is never half of one and half of another.
 """
 
 from __future__ import annotations
