@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from silmm.align.losses import LOSSES, dpo, reward_metrics
+from silmm.kernels.arguments import check_finite, describe
 
 POOLINGS = ("avg", "max", "none", "query")
 DISTANCES = ("cosine", "euclidean", "squared_euclidean", "rbf", "laplace")
@@ -60,7 +61,7 @@ def pool(feats_BLD: Tensor, pooling: str) -> Tensor:
     if pooling not in POOLINGS:
         raise ValueError(f"pooling: expected {_one_of(POOLINGS)}, given {pooling!r}")
     if feats_BLD.dim() != 3 or not feats_BLD.is_floating_point():
-        raise ValueError(f"feats: expected floating [B, L, D], given {_describe(feats_BLD)}")
+        raise ValueError(f"feats: expected floating [B, L, D], given {describe(feats_BLD)}")
     feats_BLD = _wide(feats_BLD)
     if pooling == "avg":
         return feats_BLD.mean(1)
@@ -85,9 +86,7 @@ def distance(a: Tensor, b: Tensor, name: str, sigma: float = 1.0) -> Tensor:
     if not (math.isfinite(sigma) and sigma > 0):
         raise ValueError(f"sigma: expected a finite number above 0, given {sigma}")
     if a.shape != b.shape or a.dim() < 2:
-        raise ValueError(
-            f"distance: expected two tensors of one shape [B, ..., D], given {_describe(a)}, {_describe(b)}"
-        )
+        raise ValueError(f"distance: expected two tensors of one shape [B, ..., D], given {describe(a)}, {describe(b)}")
     a, b = _wide(a), _wide(b)
     if name == "cosine":
         d = (_unit(a) - _unit(b)).square().sum(-1) / 2
@@ -182,18 +181,15 @@ def _wide(x: Tensor) -> Tensor:
 def _pooled(name: str, tensor: Tensor, feats_BLD: Tensor, pooling: str) -> Tensor:
     """`tensor` pooled, unless it is already; refused by name where it does not belong to the policy's features."""
     if feats_BLD.dim() != 3 or 0 in feats_BLD.shape or not feats_BLD.is_floating_point():
-        raise ValueError(f"feats: expected floating [B, L, D], none of them 0, given {_describe(feats_BLD)}")
+        raise ValueError(f"feats: expected floating [B, L, D], none of them 0, given {describe(feats_BLD)}")
     rows, length, dim = feats_BLD.shape
     pooled = {"none": (rows, length * dim), "query": (rows, length, dim)}.get(pooling, (rows, dim))
     if tuple(tensor.shape) not in ((rows, length, dim), pooled) or not tensor.is_floating_point():
         shapes = " or ".join(str(list(shape)) for shape in dict.fromkeys(((rows, length, dim), pooled)))
-        raise ValueError(f"{name}: expected floating {shapes}, given {_describe(tensor)}")
+        raise ValueError(f"{name}: expected floating {shapes}, given {describe(tensor)}")
     if tensor.device != feats_BLD.device:
         raise ValueError(f"{name}: expected on {feats_BLD.device} like feats, given on {tensor.device}")
-    finite = tensor.isfinite()
-    if not bool(finite.all()):
-        place = (~finite).nonzero()[0].tolist()
-        raise ValueError(f"{name}: expected finite numbers, given {float(tensor[tuple(place)])} at {place}")
+    check_finite(name, tensor)
     return pool(tensor, pooling) if tensor.dim() == 3 else _wide(tensor)
 
 
@@ -209,7 +205,3 @@ def _check_options(gamma: float, loss: str, sft_weight: float) -> None:
 
 def _one_of(names: tuple[str, ...]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

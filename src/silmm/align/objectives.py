@@ -38,6 +38,7 @@ class FeatureReference(NamedTuple):
 
     feats_MQD: Tensor
     gamma: float
+    spread: float  # mean k(chosen, rejected)
 
 
 Reference = TokenReference | FeatureReference
@@ -77,12 +78,10 @@ def reference_features(policy: ContinuousImages, data: Preferences, settings: Al
             f"features of the pairs are {list(data.chosen.shape[1:])}, of the policy {list(feats.shape[1:])}:"
             " the images were drawn by another model"
         )
-    if settings.gamma:
-        return FeatureReference(feats, settings.gamma)
     spread = pair_spread(data, settings)
-    if not spread > 0:
+    if not settings.gamma and not spread > 0:
         raise InputError("chosen and rejected features do not differ: draw with DivDrop (images.rate above 0)")
-    return FeatureReference(feats, gamma_of_spread(spread))
+    return FeatureReference(feats, settings.gamma or gamma_of_spread(spread), spread)
 
 
 def pair_spread(data: Preferences, settings: Align) -> float:

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from silmm.kernels import _dispatch
+from silmm.kernels.arguments import check_finite, describe
 from silmm.kernels.philox import LANES, lanes, philox
 from silmm.rng import torch_seed
 
@@ -137,22 +138,22 @@ def _threshold(rate: float) -> int:
 def _check_values(x: Tensor, up: Tensor | None, site: str) -> None:
     """Raise ValueError naming the argument, what is expected and what was given."""
     if x.dim() not in (3, 4) or not x.is_floating_point():
-        raise ValueError(f"x: expected floating [P, T, F] or [P, N, T, F], given {_describe(x)}")
-    _check_finite("x", x.detach())
+        raise ValueError(f"x: expected floating [P, T, F] or [P, N, T, F], given {describe(x)}")
+    check_finite("x", x.detach())
     if site == "output":
         if up is not None:
-            raise ValueError(f"up: expected none at site output, given {_describe(up)}")
+            raise ValueError(f"up: expected none at site output, given {describe(up)}")
         return
     if up is None or up.shape != x.shape or up.dtype != x.dtype:
-        given = "none" if up is None else _describe(up)
-        raise ValueError(f"up: expected {_describe(x)} like x at site hidden, given {given}")
+        given = "none" if up is None else describe(up)
+        raise ValueError(f"up: expected {describe(x)} like x at site hidden, given {given}")
     _check_device("up", up, x.device)
-    _check_finite("up", up.detach())
+    check_finite("up", up.detach())
 
 
 def _check_keys(keys_P: Tensor, prompts: int | None, device: torch.device) -> None:
     if keys_P.dim() != 1 or keys_P.dtype != torch.int64 or prompts not in (None, len(keys_P)):
-        raise ValueError(f"keys: expected int64 [{'P' if prompts is None else prompts}], given {_describe(keys_P)}")
+        raise ValueError(f"keys: expected int64 [{'P' if prompts is None else prompts}], given {describe(keys_P)}")
     _check_device("keys", keys_P, device)
 
 
@@ -168,7 +169,7 @@ def _rows(
         or tensor.dtype != dtype
     ):
         n, kind = "n" if count is None else count, str(dtype).removeprefix("torch.")
-        raise ValueError(f"{name}: expected {kind} [{n}] or [{prompts}, {n}], given {_describe(tensor)}")
+        raise ValueError(f"{name}: expected {kind} [{n}] or [{prompts}, {n}], given {describe(tensor)}")
     _check_device(name, tensor, device)
     if dtype == torch.int64:
         outside = tensor[(tensor < 0) | (tensor >= WORDS)]
@@ -177,17 +178,6 @@ def _rows(
     return tensor.expand(prompts, given)
 
 
-def _check_finite(name: str, tensor: Tensor) -> None:
-    finite = tensor.isfinite()
-    if not bool(finite.all()):
-        place = (~finite).nonzero()[0].tolist()
-        raise ValueError(f"{name}: expected finite numbers, given {float(tensor[tuple(place)])} at {place}")
-
-
 def _check_device(name: str, tensor: Tensor, device: torch.device) -> None:
     if tensor.device != device:
         raise ValueError(f"{name}: expected on {device}, given on {tensor.device}")
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

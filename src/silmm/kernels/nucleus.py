@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from silmm.kernels import _dispatch
+from silmm.kernels.arguments import describe
 
 BITS = 40  # at most 2^22 tokens of weight at most 2^40: sums stay below 2^62
 MAX_VOCAB = 1 << 22
@@ -114,12 +115,12 @@ def _refuse_rows(rows: list[int]) -> None:
 def _check(logits_BV: Tensor, uniforms_B: Tensor, temperature: float, top_p: float) -> None:
     """Raise ValueError naming the argument, what is expected and what was given."""
     if logits_BV.dim() != 2 or logits_BV.dtype != torch.float32:
-        raise ValueError(f"logits: expected float32 [B, V], given {_describe(logits_BV)}")
+        raise ValueError(f"logits: expected float32 [B, V], given {describe(logits_BV)}")
     rows, vocab = logits_BV.shape
     if rows and not 1 <= vocab <= MAX_VOCAB:
         raise ValueError(f"logits: expected 1 to {MAX_VOCAB} tokens a row, given {vocab}")
     if uniforms_B.shape != (rows,) or uniforms_B.dtype != torch.float64:
-        raise ValueError(f"uniforms: expected float64 [{rows}], one a row of logits, given {_describe(uniforms_B)}")
+        raise ValueError(f"uniforms: expected float64 [{rows}], one a row of logits, given {describe(uniforms_B)}")
     if uniforms_B.device != logits_BV.device:
         raise ValueError(f"uniforms: expected on {logits_BV.device} like logits, given on {uniforms_B.device}")
     outside_B = ~((uniforms_B >= 0) & (uniforms_B < 1))
@@ -131,7 +132,3 @@ def _check(logits_BV: Tensor, uniforms_B: Tensor, temperature: float, top_p: flo
         raise ValueError(f"temperature: expected a finite number above 0, given {temperature}")
     if not 0.0 <= top_p <= 1.0:
         raise ValueError(f"top_p: expected a number in [0, 1], given {top_p}")
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from silmm import lmm as models
 from silmm.align import state as states
 from silmm.align import trainer
-from silmm.align.objectives import FeatureReference, Preferences, pair_spread, reference_of
+from silmm.align.objectives import FeatureReference, Preferences, reference_of
 from silmm.records import PAIRS, Prompt, PromptQuestions, RecordError, atomic_dir, read_jsonl, read_table
 from silmm.settings import Align
 from silmm.sources import source_hash
@@ -80,8 +80,7 @@ def run(
     )
     reference = reference_of(policy, data, settings)
     if isinstance(reference, FeatureReference):
-        spread = pair_spread(data, settings)
-        print(f"align: gamma {reference.gamma:.3g}, mean k(chosen, rejected) {spread:.3g}", file=sys.stderr)
+        print(f"align: gamma {reference.gamma:.3g}, mean k(chosen, rejected) {reference.spread:.3g}", file=sys.stderr)
     optimizer = trainer.new_optimizer(policy, settings)
     start, log = _resume(state, mark, policy, optimizer)
     steps = trainer.steps_of(settings, len(data.prompts))

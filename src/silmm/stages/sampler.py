@@ -16,15 +16,7 @@ DEFAULT = {"discrete": "t1.0", "continuous": "fresh_noise"}
 
 def sampling_of(settings: Images) -> Sampling:
     """Step 2's way to draw."""
-    return Sampling(
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        rate=settings.rate,
-        layers=settings.layers,
-        site=settings.site,
-        positions=settings.positions,
-        noise=settings.noise,
-    )
+    return Sampling(**{name: getattr(settings, name) for name in Sampling._fields})
 
 
 def parse_sampler(name: str, images: str) -> Sampling:

@@ -14,7 +14,7 @@ from silmm.kernels.divdrop import mask_key
 from silmm.lmm.interface import Drawn, Sampling
 from silmm.lmm.shapeworld import layout
 from silmm.lmm.shapeworld.base import ShapeWorldLMM
-from silmm.lmm.shapeworld.dream import DivDrop, DreamQueries, diverse_dreams, dream
+from silmm.lmm.shapeworld.dream import DreamQueries, diverse_dreams, dream
 from silmm.lmm.shapeworld.flow import FlowDecoder
 from silmm.lmm.shapeworld.model import L_IMAGE, ShapeWorldLlama
 from silmm.lmm.shapeworld.vocab import Vocab
@@ -57,7 +57,6 @@ class ContinuousLMM(ShapeWorldLMM):
         Without dropout (rate or layers 0) a prompt's N features are the same, and equal to `features`.
         """
         samples, feats = len(keys[0]), []
-        drop = DivDrop(sampling.rate, sampling.layers, sampling.positions, sampling.site)
         for i in range(0, len(prompts), BLOCK_PROMPTS):
             block, block_keys = list(prompts[i : i + BLOCK_PROMPTS]), list(keys[i : i + BLOCK_PROMPTS])
             spare = BLOCK_PROMPTS - len(block)
@@ -65,7 +64,7 @@ class ContinuousLMM(ShapeWorldLMM):
             drawn = diverse_dreams(
                 self.model, self.queries, self._prefix(block + block[:1] * spare), self.vocab.pad,
                 keys_P=torch.tensor([mask_key(*row[0][:-1]) for row in rows]),
-                samples_PN=torch.tensor([[key[-1] for key in row] for row in rows]), drop=drop,
+                samples_PN=torch.tensor([[key[-1] for key in row] for row in rows]), drop=sampling,
             )  # fmt: skip
             feats.append(drawn[: len(block)].numpy().copy())
         feats_PNQD = np.concatenate(feats)

@@ -14,12 +14,13 @@ from torch import Tensor
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_rotary_pos_emb
 
 from silmm.kernels.decode_attention import Cache, Prefix, decode_attention, new_cache, new_prefix
+from silmm.lmm.shapeworld.layout import causal_mask
 from silmm.lmm.shapeworld.model import ShapeWorldLlama
 
 Choose = Callable[[int, Tensor], Tensor]  # (step, logits_BV) -> ids_B
 
 
-def _project(layer: LlamaDecoderLayer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def project(layer: LlamaDecoderLayer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values `[.., h, d]` of hidden states `[.., D]`, not yet rotated."""
     attention = layer.self_attn
     x = layer.input_layernorm(x)
@@ -34,18 +35,18 @@ def _finish(layer: LlamaDecoderLayer, x: Tensor, context: Tensor) -> Tensor:
     return x + layer.mlp(layer.post_attention_layernorm(x))
 
 
-def _prefill(model: ShapeWorldLlama, ids_PT: Tensor, seen_PT: Tensor) -> tuple[Tensor, list[Prefix]]:
+def _prefill(model: ShapeWorldLlama, ids_PT: Tensor, pad: int) -> tuple[Tensor, list[Prefix]]:
     """Last hidden state `[P, D]` of the prefixes, and each layer's keys and values of them."""
     x = model.embed(ids_PT)
     t = ids_PT.shape[1]
     cos, sin = model.model.rotary_emb(x, torch.arange(t)[None])
-    mask = torch.ones(t, t, dtype=torch.bool).tril() & seen_PT[:, None] | torch.eye(t, dtype=torch.bool)
+    mask = torch.from_numpy(causal_mask(ids_PT.numpy(), pad))
     prefixes = []
     for layer in model.model.layers:
-        q, k, v = (y.transpose(1, 2) for y in _project(layer, x))
+        q, k, v = (y.transpose(1, 2) for y in project(layer, x))
         q, k = apply_rotary_pos_emb(q, k, cos, sin)
-        prefixes.append(new_prefix(k, v, seen_PT))
-        context = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None])
+        prefixes.append(new_prefix(k, v, ids_PT != pad))
+        context = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = _finish(layer, x, context.transpose(1, 2).flatten(2))
     return model.model.norm(x[:, -1]), prefixes
 
@@ -57,7 +58,7 @@ def _step(
     cos, sin = model.model.rotary_emb(x_BD, torch.tensor([[start + t]]))
     rotary = cos[0, 0].contiguous(), sin[0, 0].contiguous()
     for layer, prefix, cache in zip(model.model.layers, prefixes, caches, strict=True):
-        q, k, v = _project(layer, x_BD)
+        q, k, v = project(layer, x_BD)
         context = decode_attention(q, k, v, rotary, prefix, cache, t, scale=layer.self_attn.scaling)
         x_BD = _finish(layer, x_BD, context.flatten(1))
     return x_BD
@@ -85,7 +86,7 @@ def decode(
     config = model.config
     heads, dim = config.num_attention_heads, config.hidden_size // config.num_attention_heads
     caches = [new_cache(p * samples, heads, length, dim) for _ in range(config.num_hidden_layers)]
-    last, prefixes = _prefill(model, prefix_PT, prefix_PT != pad)
+    last, prefixes = _prefill(model, prefix_PT, pad)
     logits = model.lm_head(last).repeat_interleave(samples, 0)
     out = torch.full((p, samples, length), pad)
     done = torch.zeros(p * samples, dtype=torch.bool)

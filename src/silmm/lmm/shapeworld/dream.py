@@ -16,29 +16,24 @@ from torch.nn import functional as F
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_rotary_pos_emb
 
 from silmm.kernels.divdrop import SITES, divdrop
+from silmm.lmm.interface import Sampling
+from silmm.lmm.shapeworld.decode import project
+from silmm.lmm.shapeworld.layout import causal_mask
 from silmm.lmm.shapeworld.model import ShapeWorldLlama
 
 POSITIONS = ("queries", "all")
 
 
-class DivDrop(NamedTuple):
-    """Dropout at inference: how much, in how many of the last layers, at which positions, at which site of the MLP."""
-
-    rate: float = 0.4
-    layers: int = 4
-    positions: str = "queries"  # or "all": the prompt's positions too
-    site: str = "hidden"  # before the down projection; or "output", after it
-
-    def check(self, layers: int) -> None:
-        """Raises ValueError naming the field, its value and what it may be."""
-        if not 0 <= self.rate < 1:
-            raise ValueError(f"DivDrop's rate is {self.rate}: must be at least 0 and below 1")
-        if not 0 <= self.layers <= layers:
-            raise ValueError(f"DivDrop's layers is {self.layers}: must be 0 to {layers}, the layers of the model")
-        if self.positions not in POSITIONS:
-            raise ValueError(f"DivDrop's positions is {self.positions!r}: choose one of {', '.join(POSITIONS)}")
-        if self.site not in SITES:
-            raise ValueError(f"DivDrop's site is {self.site!r}: choose one of {', '.join(SITES)}")
+def check_dropout(sampling: Sampling, layers: int) -> None:
+    """Raises ValueError naming a field of DivDrop that does not fit a model of so many layers, and what it may be."""
+    if not 0 <= sampling.rate < 1:
+        raise ValueError(f"DivDrop's rate is {sampling.rate}: must be at least 0 and below 1")
+    if not 0 <= sampling.layers <= layers:
+        raise ValueError(f"DivDrop's layers is {sampling.layers}: must be 0 to {layers}, the layers of the model")
+    if sampling.positions not in POSITIONS:
+        raise ValueError(f"DivDrop's positions is {sampling.positions!r}: choose one of {', '.join(POSITIONS)}")
+    if sampling.site not in SITES:
+        raise ValueError(f"DivDrop's site is {sampling.site!r}: choose one of {', '.join(SITES)}")
 
 
 class DreamQueries(nn.Module):
@@ -53,11 +48,9 @@ class DreamQueries(nn.Module):
 
 
 def attention_mask(ids_BT: Tensor, queries: int, pad: int) -> Tensor:
-    """Boolean `[B, 1, T+Q, T+Q]`: causal, padding unseen (a padded row sees itself, so that no softmax is empty)."""
-    total = ids_BT.shape[1] + queries
-    seen = F.pad(ids_BT != pad, (0, queries), value=True)
-    causal = torch.ones(total, total, dtype=torch.bool).tril()
-    return (causal & seen[:, None] | torch.eye(total, dtype=torch.bool))[:, None]
+    """Boolean `[B, 1, T+Q, T+Q]` of prefixes and the queries behind them."""
+    ids = F.pad(ids_BT, (0, queries), value=-1)  # queries have no id: any that is not padding
+    return torch.from_numpy(causal_mask(ids.numpy(), pad))
 
 
 def dream(model: ShapeWorldLlama, queries: DreamQueries, ids_BT: Tensor, pad: int) -> Tensor:
@@ -80,7 +73,7 @@ def normed(hidden: Tensor) -> Tensor:
 class Masks(NamedTuple):
     """What names the masks of a pass (see `silmm.kernels.divdrop`), and where they apply."""
 
-    drop: DivDrop
+    drop: Sampling
     keys_P: Tensor
     samples_PN: Tensor
     layer: int
@@ -105,12 +98,7 @@ def _mlp(layer: LlamaDecoderLayer, x: Tensor, masks: Masks | None) -> Tensor:
 
 def _heads(layer: LlamaDecoderLayer, x: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Rotated queries and keys, and values, `[P, M, h, T, d]` of `[P, M, T, D]`."""
-    attention = layer.self_attn
-    y = layer.input_layernorm(x)
-    q, k, v = (
-        project(y).unflatten(-1, (-1, attention.head_dim)).transpose(2, 3)
-        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )
+    q, k, v = (y.transpose(2, 3) for y in project(layer, x))
     q, k = apply_rotary_pos_emb(q, k, *rotary)
     return q, k, v
 
@@ -135,11 +123,11 @@ def diverse_dreams(
     *,
     keys_P: Tensor,
     samples_PN: Tensor,
-    drop: DivDrop,
+    drop: Sampling,
 ) -> Tensor:
     """N different H of each prompt, `[P, N, Q, D]`. keys_P, samples_PN: what names their masks, int64."""
     layers = model.model.layers
-    drop.check(len(layers))
+    check_dropout(drop, len(layers))
     t, n_queries = ids_PT.shape[1], len(queries)
     prompt = model.embed(ids_PT)[:, None]  # [P, 1, T, D]; [P, N, T, D] once masks told its samples apart
     own = queries.embedding.expand(len(ids_PT), 1, -1, -1)

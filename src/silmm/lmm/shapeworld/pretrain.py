@@ -64,6 +64,13 @@ def optimizers(model: ShapeWorldLlama, lr: float) -> list[torch.optim.Optimizer]
     """Muon for the layers' matrices, AdamW for embeddings, head and norms."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or ".layers." not in name]
+    return muon_and_adamw(matrices, others, lr)
+
+
+def muon_and_adamw(
+    matrices: list[torch.nn.Parameter], others: list[torch.nn.Parameter], lr: float
+) -> list[torch.optim.Optimizer]:
+    """The two optimisers, without weight decay; Muon's steps are scaled to match AdamW's."""
     return [
         torch.optim.Muon(matrices, lr=lr, weight_decay=0.0, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),

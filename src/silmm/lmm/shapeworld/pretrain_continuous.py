@@ -19,7 +19,7 @@ from silmm.lmm.shapeworld.canonical import canonical_scene
 from silmm.lmm.shapeworld.continuous import ContinuousLMM
 from silmm.lmm.shapeworld.dream import DreamQueries, dream
 from silmm.lmm.shapeworld.flow import new_decoder
-from silmm.lmm.shapeworld.pretrain import Phase, descend, look_losses, text_loss
+from silmm.lmm.shapeworld.pretrain import Phase, descend, look_losses, muon_and_adamw, text_loss
 from silmm.settings import Pretrain
 from silmm.shapeworld.language import Spec
 from silmm.shapeworld.render import render
@@ -82,10 +82,7 @@ def optimizers(lmm: ContinuousLMM, lr: float, *, decoder: bool) -> list[torch.op
         for name, p in module.named_parameters():
             if p.requires_grad:
                 (matrices if p.ndim == 2 and ("layers." in name or "blocks." in name) else others).append(p)
-    return [
-        torch.optim.Muon(matrices, lr=lr, weight_decay=0.0, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
+    return muon_and_adamw(matrices, others, lr)
 
 
 def train_step(
