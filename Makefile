@@ -43,21 +43,21 @@ reproduce: $(INSTALLED) ## the ShapeWorld loop with the default settings: result
 test: $(INSTALLED) ## the test suite, on two cores
 	python -m pytest -n 2
 
-study: $(INSTALLED) ## three seeds and all arms, two bases trained on the spot (an hour): docs/study/
-	$(SNAKEMAKE) --configfile config/study.yaml
+study: $(INSTALLED) ## three seeds and all arms, bases of two trained on the spot (two hours): docs/study/
+	$(SNAKEMAKE) all figures --configfile config/study.yaml
 	mkdir -p docs/study
-	cp results/summary.csv results/gains.csv results/figures/accuracy.* results/contact_sheet_discrete.png docs/study/
+	cp results/summary.csv results/gains.csv results/figures/* results/contact_sheet_*.png results/samples_*.png docs/study/
 	python paper_figures/study_tables.py --study docs/study
 
-pretrain: $(INSTALLED) ## train the base checkpoint anew (checkpoints/ has the shipped one)
-	python -m silmm pretrain --lmm discrete --seed 0 --out results/pretrain/ckpt --state results/pretrain/state
+pretrain: $(INSTALLED) ## train the base checkpoints anew (checkpoints/ has the shipped ones)
+	$(SNAKEMAKE) base --config shipped=null 'pathvars={results: results/pretrain}'
 
 figures: $(INSTALLED) ## the figures, from the results that are there
 	$(SNAKEMAKE) figures
 
 bench: $(INSTALLED) ## time kernels and stages against the plain way to do them: bench/results/*.csv
 	python bench/kernels.py
-	python bench/stages.py --ckpt checkpoints/discrete_seed0
+	python bench/stages.py --ckpt checkpoints/discrete_seed0 --continuous checkpoints/continuous_seed0
 
 lint: $(INSTALLED) ## style, types, and the workflow's format
 	ruff check .

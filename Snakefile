@@ -24,6 +24,8 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/pairs.smk"
 include: "workflow/rules/align.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/divdrop.smk"
+include: "workflow/rules/curves.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -36,10 +38,10 @@ rule all:
         FIGURES,
 
 
-# The figures alone (and what they need).
+# All figures, with those that a run does not draw unasked (and what they need).
 rule figures:
     input:
-        FIGURES,
+        ALL_FIGURES,
 
 
 # The bases: iteration 0 of every LMM and seed.

@@ -14,7 +14,7 @@ import pytest
 
 from silmm import cli
 from silmm.arms import flag, plan
-from silmm.cli_options import STAGE_OPTIONS
+from silmm.cli_options import LOOKS, STAGE_OPTIONS
 from silmm.errors import InputError
 from silmm.records import RecordError
 from silmm.settings import STAGES
@@ -114,7 +114,7 @@ def test_the_package_is_a_program_that_lists_its_commands() -> None:
         check=True,
         env={**os.environ, "PYTHONPATH": src},
     )
-    for name in (*STAGES, "gather", "summarize", "figure", "contact-sheet", "draw", "ask"):
+    for name in (*STAGES, "gather", "summarize", "figure", "contact-sheet", *LOOKS, "draw", "ask"):
         assert f"    {name} " in done.stdout or f"    {name}\n" in done.stdout
 
 
@@ -189,6 +189,19 @@ def test_draw_and_ask(calls: Calls, inputs: dict[str, str]) -> None:
     }
 
 
+def test_looks_take_the_settings_of_step_2(calls: Calls, inputs: dict[str, str]) -> None:
+    cli.main(["divdrop-grid", "--ckpt", "ckpt", "--out", "grid.png", "--rate", "0.3", "--n", "8", "--n", "10"])
+    assert calls[0] == (
+        STAGES["images"](rate=0.3, n=10),  # the last one of an option counts: rules add theirs to the config's
+        {"ckpt": Path("ckpt"), "seed": 0, "out": Path("grid.png"), "threads": 1},
+    )
+    cli.main(["sample-sheet", "--base", "ckpt", "--after", "images", "--out", "x.png", "--seed", "2", "--layers", "1"])
+    assert calls[1] == (
+        STAGES["images"](layers=1),
+        {"base": Path("ckpt"), "after": Path("images"), "seed": 2, "out": Path("x.png"), "threads": 1},
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -253,20 +266,26 @@ def test_summarize_takes_one_entry_a_policy(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(summarize, "run", lambda *arguments: got.extend(arguments))
     words = ["summarize", "--out", "summary.csv", "--gains-out", "gains.csv"]
     words += ["--entry", "lmm=discrete,arm=base,seed=0,iteration=0,dir=results/base"]
-    words += ["--entry", "lmm=discrete,arm=silmm,seed=0,iteration=1,dir=a,b=c/iter1"]
+    words += ["--entry", "lmm=discrete,arm=silmm,seed=0,iteration=1,role=main,dir=a,b=c/iter1"]
     assert cli.main(words) == 0
     base, after = (Path("results/base"), Path("a,b=c/iter1"))
     assert got == [
         [
             Entry("discrete", "base", 0, 0, base / "eval.parquet", base / "eval.stats.json"),
-            Entry("discrete", "silmm", 0, 1, after / "eval.parquet", after / "eval.stats.json"),
+            Entry("discrete", "silmm", 0, 1, after / "eval.parquet", after / "eval.stats.json", "main"),
         ],
         Path("summary.csv"),
         Path("gains.csv"),
     ]
 
 
-@pytest.mark.parametrize("entry", ["x", "lmm=a,arm=b,seed=0,dir=c", "lmm=a,arm=b,seed=x,iteration=0,dir=c"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *("x", "lmm=a,arm=b,seed=0,dir=c", "lmm=a,arm=b,seed=x,iteration=0,dir=c", "lmm=a,arm=b,seed=0,iteration=0"),
+        *("lmm=a,arm=b,seed=0,iteration=0,role=first,dir=c", "lmm=a,arm=b,seed=0,iteration=0,part=main,dir=c"),
+    ],
+)
 def test_a_bad_entry_is_named(entry: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["summarize", "--out", "s.csv", "--gains-out", "g.csv", "--entry", entry]
     assert f"'{entry}'" in refusal(words, capsys)

@@ -241,7 +241,7 @@ def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_subcategory_is_refused(tmp_path: Path) -> None:
     row = {"sampler": "t1.0", "prompt_id": "e0", "subcategory": "colour", "sample": 0, "unit": "exist(circle)"}
-    row |= {"kind": "exist", "oracle": True, "p_yes": 0.9, "p_no": 0.1, "malformed": False}
+    row |= {"kind": "exist", "oracle": True, "p_yes": 0.9, "p_no": 0.1, "malformed": False, "objects": 1}
     message = refusal(lambda: write_table(tmp_path / "e", {k: [v] for k, v in row.items()}, EVAL))
     assert "column 'subcategory' has 'colour'" in message
 

@@ -15,11 +15,13 @@ from typing import Any
 
 from silmm import __version__
 from silmm.cli_options import (
+    LOOKS,
     SAMPLING,
     STAGE_OPTIONS,
     Parser,
     add_drawing,
     add_options,
+    add_settings,
     add_stage,
     check_inputs,
     paths_and_keys,
@@ -69,9 +71,13 @@ def build_parser() -> Parser:
     sub = command("gather", _gather, "Join the score tables of the shards.", "out")
     sub.add_argument("shards", nargs="+", type=Path, metavar="SHARD.parquet")
     command("summarize", _summarize, "Gather all evaluations into summary.csv and gains.csv.", "entry out gains-out")
-    command("figure", _figure, "Draw accuracy by iteration, with the controls.", "summary gains out")
+    command("figure", _figure, "Draw accuracy by iteration, with the controls.", "lmm summary gains out")
+    text = "Draw how KC-DPO trained: distances, drift, margins, the pairs' spread against gamma."
+    command("kc-dpo-curves", _kc_dpo_curves, text, "aligned [summary] out")
     text = "Draw the same prompts with two policies, side by side."
     command("contact-sheet", _contact_sheet, text, "base after seed out")
+    for name, (options, text) in LOOKS.items():
+        add_settings(command(name, _look, text, options), "images")
     add_drawing(command("draw", _draw, "Draw a prompt."))
     sub = command("ask", _ask, "Ask a yes/no question about an image.", "ckpt")
     sub.add_argument("image", type=Path, metavar="IMAGE")
@@ -108,11 +114,22 @@ def _summarize(args: argparse.Namespace) -> None:
 def _figure(args: argparse.Namespace) -> None:
     check_inputs((args.summary,), "summary")
     check_inputs((args.gains,), "gains")
-    _module("report.accuracy").run(args.summary, args.gains, args.out)
+    _module("report.accuracy").run(args.summary, args.gains, args.out, lmm=args.lmm)
+
+
+def _kc_dpo_curves(args: argparse.Namespace) -> None:
+    keywords = paths_and_keys(args, "[summary] out")
+    runs = [_module("report.entries").Aligned(**one) for one in args.aligned]
+    _module("report.kc_dpo_curves").run(runs, keywords["summary"], keywords["out"])
 
 
 def _contact_sheet(args: argparse.Namespace) -> None:
     _module("stages.contact_sheet").run(**paths_and_keys(args, "base after seed out"))
+
+
+def _look(args: argparse.Namespace) -> None:
+    keywords = paths_and_keys(args, LOOKS[args.command][0])
+    _module(f"stages.{args.command.replace('-', '_')}").run(settings_from(args, "images"), **keywords)
 
 
 def _draw(args: argparse.Namespace) -> None:

@@ -14,9 +14,10 @@ from typing import Any, NoReturn
 
 from silmm.arms import LMMS, flag
 from silmm.errors import InputError
+from silmm.report.entries import CONTROL, ROLES
 from silmm.settings import STAGES, Images
 
-SAMPLING = tuple(f.name for f in dataclasses.fields(Images) if f.name != "n")
+SAMPLING = tuple(f.name for f in dataclasses.fields(Images) if f.name not in ("n", "noises"))
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,13 +40,16 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _entry(text: str) -> dict[str, Any]:
-    fields = dict(part.partition("=")[::2] for part in text.split(",", 4))
-    if sorted(fields) != ["arm", "dir", "iteration", "lmm", "seed"]:
+    names, _, folder = text.partition(",dir=")  # a folder's name may have commas
+    fields = dict(part.partition("=")[::2] for part in names.split(","))
+    if not folder or sorted({"role": CONTROL, **fields}) != ["arm", "iteration", "lmm", "role", "seed"]:
         raise argparse.ArgumentTypeError(f"'{text}' is no lmm=...,arm=...,seed=...,iteration=...,dir=...")
     if not (fields["seed"].isdecimal() and fields["iteration"].isdecimal()):
         raise argparse.ArgumentTypeError(f"'{text}': seed and iteration must be whole numbers")
+    if fields.get("role", CONTROL) not in ROLES:
+        raise argparse.ArgumentTypeError(f"'{text}': role is {fields['role']!r}: choose one of {', '.join(ROLES)}")
     numbers = {name: int(fields[name]) for name in ("seed", "iteration")}
-    return {**fields, **numbers, "dir": Path(fields["dir"])}
+    return {**fields, **numbers, "dir": Path(folder)}
 
 
 def _above_zero(text: str) -> int:
@@ -91,7 +95,15 @@ OTHERS: dict[str, dict[str, Any]] = {
         "type": _entry,
         "action": "append",
         "metavar": "lmm=L,arm=A,seed=S,iteration=T,dir=D",
-        "help": "one judged policy: D holds eval.parquet and eval.stats.json; the base is iteration 0; give one each",
+        "help": "one judged policy: D holds eval.parquet and eval.stats.json; the base is iteration 0; give one each. "
+        "',role=main' before ',dir=' marks the main arm's, ',role=untrained' those of an arm that trains nothing",
+    },
+    "aligned": {
+        "type": _entry,
+        "action": "append",
+        "metavar": "lmm=L,arm=A,seed=S,iteration=T,dir=D",
+        "help": "one alignment: D is its checkpoint folder; give one each. ',role=main' before ',dir=' marks the main "
+        "arm's",
     },
 }
 
@@ -105,6 +117,12 @@ STAGE_OPTIONS = {
     "pairs": "scores qa images seed iteration out",
     "align": "ckpt pairs prompts qa images seed iteration out state",
     "evaluate": "ckpt seed out stats [pairs] [prompts] [images]",
+}
+
+# Commands that draw as step 2 does, with its settings, to look at what comes out: their own options, and what they do.
+LOOKS = {
+    "sample-sheet": ("base after seed out", "Draw several samples of the same prompts with two policies, in rows."),
+    "divdrop-grid": ("ckpt seed out", "Measure DivDrop's rates and numbers of layers, and draw them."),
 }
 
 
@@ -124,11 +142,16 @@ def add_stage(commands: Any, stage: str) -> Parser:
     kind = STAGES[stage]
     parser: Parser = commands.add_parser(stage, help=_first_line(kind), description=_first_line(kind))
     add_options(parser, STAGE_OPTIONS[stage])
-    group = parser.add_argument_group("settings")
-    hints = typing.get_type_hints(kind)
-    for f in dataclasses.fields(kind):
-        add_setting(group, stage, f, hints[f.name])
+    add_settings(parser, stage)
     return parser
+
+
+def add_settings(parser: Parser, stage: str) -> None:
+    """Add the options of all settings of a stage."""
+    group = parser.add_argument_group("settings")
+    hints = typing.get_type_hints(STAGES[stage])
+    for f in dataclasses.fields(STAGES[stage]):
+        add_setting(group, stage, f, hints[f.name])
 
 
 def add_setting(group: Any, stage: str, field: dataclasses.Field[Any], hint: Any) -> None:

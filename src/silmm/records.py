@@ -22,6 +22,7 @@ from silmm.schemas import (
     INDEX,
     PAIRS,
     SCORES,
+    AlignStats,
     EvalStats,
     Metric,
     Prompt,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EVAL", "INDEX", "PAIRS", "SCORES", "EvalStats", "InputError", "Metric", "Prompt", "PromptQuestions"]
 __all__ += ["PromptStats", "Question", "RecordError", "Table", "atomic_dir", "atomic_file", "gather", "read_json"]
-__all__ += ["read_jsonl", "read_table", "write_json", "write_jsonl", "write_table"]
+__all__ += ["AlignStats", "read_jsonl", "read_table", "write_json", "write_jsonl", "write_table"]
 
 Row = TypeVar("Row")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # prompt ids are parts of file names

@@ -61,6 +61,21 @@ class PromptStats:
 
 
 @dataclass(frozen=True)
+class AlignStats:
+    """align.stats.json of a continuous LMM: the spread k(Hw, Hl) of the iteration's pairs, and gamma."""
+
+    STAGE = "align"
+
+    pairs: int
+    gamma: float
+    spread: float  # mean over the pairs; its quantiles:
+    spread_5: float
+    spread_50: float
+    spread_95: float
+    argument: float  # gamma * spread: the scale at which the sigmoid works
+
+
+@dataclass(frozen=True)
 class Metric:
     """One measurement of a policy that is not a row per image."""
 
@@ -94,7 +109,11 @@ class Table:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-INDEX = Table("images", {"prompt_id": "string", "sample": "int32", "file": "string"}, ("prompt_id", "sample"))
+INDEX = Table(
+    "images",
+    {"prompt_id": "string", "sample": "int32", "noise": "int32", "file": "string"},  # noise: number of the decoder's
+    ("prompt_id", "sample", "noise"),
+)
 SCORES = Table(
     "score",
     {"prompt_id": "string", "sample": "int32", "question_id": "string", "p_yes": "float32", "p_no": "float32"},
@@ -125,6 +144,7 @@ EVAL = Table(
         "p_yes": "float32",
         "p_no": "float32",
         "malformed": "bool",
+        "objects": "int32",  # that the oracle reads on the picture; 0 where it is malformed
     },
     ("sampler", "prompt_id", "sample", "unit"),
     probabilities=("p_yes", "p_no"),

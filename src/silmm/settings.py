@@ -63,8 +63,11 @@ class Images:
     )
     noise: str = _doc(
         "constant",
-        "continuous: decoder noise, one for all pictures, one a prompt, or one a picture",
+        "continuous: decoder noise, one for all prompts, one a prompt, or one a sample",
         choices=("constant", "prompt", "free"),
+    )
+    noises: int = _doc(
+        1, "continuous: pictures of each sample, with different decoder noise; their scores are averaged", low=1
     )
 
 

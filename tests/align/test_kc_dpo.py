@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from silmm.align.kc_dpo import DISTANCES, POOLINGS, distance, gamma_of_spread, kc_dpo, pool
+from silmm.align.kc_dpo import DISTANCES, POOLINGS, SATURATED, distance, gamma_of_spread, kc_dpo, pool
 
 B, L, D = 3, 4, 5
 SIDES = ("feats_BLD", "ref_feats", "chosen_feats", "rejected_feats")
@@ -124,6 +124,7 @@ def test_the_formula(pooling: str, name: str) -> None:
         "rewards/rejected": near(2 * (k(hr, hl) - k(h, hl)).mean().item()),
         "rewards/margins": near(z_B.mean().item()),
         "rewards/accuracies": (z_B > 0).double().mean().item(),
+        "rewards/saturated": (z_B > SATURATED).double().mean().item(),
         "distance/chosen": near(k(h, hw).mean().item()),
         "distance/rejected": near(k(h, hl).mean().item()),
         "drift": near(k(h, hr).mean().item()),
@@ -180,6 +181,33 @@ def test_batch_loss_is_the_mean_of_single_losses() -> None:
     sides = features()
     singles = [call({side: x[i : i + 1] for side, x in sides.items()}, sft_weight=3.0)[0] for i in range(B)]
     torch.testing.assert_close(call(sides, sft_weight=3.0)[0], torch.stack(singles).mean())
+
+
+@pytest.mark.parametrize("name", ["cosine", "squared_euclidean"])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_what_a_drift_can_win_is_set_by_the_spread(pooling: str, name: str) -> None:
+    sides = {side: x[:1].detach() for side, x in features().items()}
+    options = {"pooling": pooling, "distance": name, "gamma": 1.0}
+    spread = distance(*(pool(sides[side], pooling) for side in ("chosen_feats", "rejected_feats")), name)
+    metrics = call(sides, **options)[1]
+    most = 2 * (metrics["drift"] * spread).sqrt()
+    assert 0 < abs(metrics["rewards/margins"]) <= most
+    if name == "squared_euclidean":  # the bound is reached: H moved along Hw - Hl
+        along = sides["ref_feats"] + 0.3 * (sides["chosen_feats"] - sides["rejected_feats"])
+        metrics = call({**sides, "feats_BLD": along}, **options)[1]
+        if pooling != "max":  # which is not linear
+            assert metrics["rewards/margins"].item() == near(2 * (metrics["drift"] * spread).sqrt().item())
+
+
+def test_saturated_pairs_are_counted() -> None:
+    sides = features()
+    singles = [{side: x[i : i + 1] for side, x in sides.items()} for i in range(B)]
+    margins = [call(single, gamma=1.0)[1]["rewards/margins"].item() for single in singles]
+    assert min(margins) < 0 < max(margins)  # one that is lost is not saturated, however large gamma
+    gamma = SATURATED / max(margins)
+    assert call(sides, gamma=1.01 * gamma)[1]["rewards/saturated"].item() == near(1 / B)
+    assert call(sides, gamma=0.99 * gamma)[1]["rewards/saturated"].item() == 0
+    assert 1 / (1 + math.exp(SATURATED)) < 0.05  # what is left of such a pair's gradient
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

@@ -97,6 +97,10 @@ def test_decoder_noise_is_shared_as_named(painter: ContinuousLMM, monkeypatch: p
     }
     flat = {noise: len(np.unique(tokens.reshape(4, -1), axis=0)) for noise, tokens in drawn.items()}
     assert flat == {"constant": 1, "prompt": 2, "free": 4}
+    several = painter.draw(same, keys(2, 2), Sampling(noise="prompt", noises=3)).tokens_PNL
+    assert several.shape == (2, 6, 36)
+    assert len(np.unique(several.reshape(12, -1), axis=0)) == 6  # three a prompt, the same for both samples
+    np.testing.assert_array_equal(several[:, ::3], drawn["prompt"])  # the first one is as without more of them
 
 
 def test_checkpoints_keep_every_weight(painter: ContinuousLMM, tmp_path: Path) -> None:

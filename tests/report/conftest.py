@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from silmm.records import EVAL, EvalStats, Metric, write_json, write_table
+from silmm.report import summarize
 from silmm.report.entries import Entry
 from silmm.rng import generator
 from silmm.shapeworld.language import SUBCATEGORIES
@@ -24,6 +26,8 @@ def _evaluation(
     n: int = 2,
     samplers: tuple[str, ...] = ("t1.0",),
     self_score: float = 0.3,
+    role: str = "control",
+    lmm: str = "discrete",
 ) -> Entry:
     """An evaluation in which each unit holds with about probability `rate`, with common draws for all policies."""
     rows = []
@@ -33,13 +37,15 @@ def _evaluation(
                 draw = generator(seed, sampler, category, prompt).random((n, 3))
                 ease = generator(category, prompt).normal() * 0.1 - 0.02 * number
                 for sample in range(n):
+                    malformed = bool(draw[sample, 0] > 0.97)
+                    objects = 0 if malformed else 1 + int(3 * draw[sample, 1] * rate)
                     for unit, kind in enumerate(("exist", "exist", "total")):
                         rows.append(
                             {
                                 **{"sampler": sampler, "prompt_id": f"{category}-{prompt:03}", "subcategory": category},
                                 **{"sample": sample, "unit": f"{kind}({unit})", "kind": kind},
                                 "oracle": bool(draw[sample, unit] < rate + ease),
-                                **{"p_yes": 0.7, "p_no": 0.2, "malformed": bool(draw[sample, 0] > 0.97)},
+                                **{"p_yes": 0.7, "p_no": 0.2, "malformed": malformed, "objects": objects},
                             }
                         )
     write_table(folder / "eval.parquet", {name: [row[name] for row in rows] for name in EVAL.columns}, EVAL)
@@ -48,21 +54,23 @@ def _evaluation(
         *(Metric("vqa_accuracy", "", category, 0.9, 50) for category in SUBCATEGORIES),
     ]
     write_json(folder / "eval.stats.json", EvalStats(tuple(listed)))
-    return Entry("discrete", arm, seed, iteration, folder / "eval.parquet", folder / "eval.stats.json")
+    return Entry(lmm, arm, seed, iteration, folder / "eval.parquet", folder / "eval.stats.json", role)
 
 
 def _study(folder: Path, seeds: int = 3, **options: int) -> list[Entry]:
     """A base, the main arm over three iterations, and controls, for each seed."""
+    roles = {"silmm": "main", "best_of_n": "untrained"}
     policies = [("base", 0, 0.70, 0.30), ("silmm", 1, 0.78, 0.42), ("silmm", 2, 0.83, 0.55), ("silmm", 3, 0.86, 0.63)]
     policies += [("dpo", 1, 0.74, 0.40), ("sft", 1, 0.75, 0.36), ("random_score", 1, 0.70, 0.29)]
     policies += [("dpo", 2, 0.73, 0.52), ("sft", 2, 0.78, 0.41), ("random_score", 2, 0.695, 0.30)]
     policies += [("dpo", 3, 0.70, 0.60), ("sft", 3, 0.80, 0.44), ("random_score", 3, 0.69, 0.29)]
     policies += [("best_of_n", 1, 0.80, 0.6)]
-    return [
-        _evaluation(folder / f"{arm}{t}-{s}", rate, arm=arm, iteration=t, seed=s, self_score=own, **options)
-        for s in range(seeds)
-        for arm, t, rate, own in policies
-    ]
+    made = []
+    for seed in range(seeds):
+        for arm, t, rate, own in policies:
+            named = {"arm": arm, "iteration": t, "seed": seed, "role": roles.get(arm, "control")}
+            made.append(_evaluation(folder / f"{arm}{t}-{seed}", rate, self_score=own, **named, **options))
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +83,34 @@ def evaluation() -> Callable[..., Entry]:
 def entries(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     """A study of two seeds: all arms, three iterations. Do not change its files."""
     return _study(tmp_path_factory.mktemp("runs"), seeds=2, prompts=4)
+
+
+@pytest.fixture(scope="session")
+def two_lmms(tmp_path_factory: pytest.TempPathFactory, entries: list[Entry]) -> list[Entry]:
+    """A part of `entries`, and a continuous LMM whose `kc_dpo` shares the files of `silmm`; `gamma_10` is new."""
+    folder = tmp_path_factory.mktemp("continuous")
+    policies = [("base", 0, 0.70, ""), ("silmm", 1, 0.78, "main"), ("silmm", 2, 0.83, "main")]
+    policies += [("sft", 1, 0.72, "control"), ("gamma_10", 1, 0.71, "control"), ("best_of_n", 1, 0.9, "untrained")]
+    common = {"lmm": "continuous", "prompts": 3, "samplers": ("constant_noise", "fresh_noise")}
+    made = [
+        _evaluation(folder / f"{arm}{t}", rate, arm=arm, iteration=t, self_score=rate, role=role, **common)
+        for arm, t, rate, role in policies
+    ]
+    shared = [dataclasses.replace(e, arm="kc_dpo", role="control") for e in made if e.arm == "silmm"]
+    return [*(e for e in entries if e.seed == 0 and e.iteration < 2), *made, *shared[:1]]
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory, entries: list[Entry]) -> Path:
+    """summary.csv and gains.csv of `entries`."""
+    folder = tmp_path_factory.mktemp("results")
+    summarize.run(entries, folder / "summary.csv", folder / "gains.csv")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def results_of_two(tmp_path_factory: pytest.TempPathFactory, two_lmms: list[Entry]) -> Path:
+    """summary.csv and gains.csv of `two_lmms`."""
+    folder = tmp_path_factory.mktemp("results_of_two")
+    summarize.run(two_lmms, folder / "summary.csv", folder / "gains.csv")
+    return folder

@@ -12,18 +12,18 @@ import pytest
 from PIL import Image
 
 from silmm.errors import InputError
-from silmm.report import accuracy, summarize
+from silmm.report import accuracy, panels, tables
 from silmm.report.contact_sheet import Tile, contact_sheet
-from silmm.report.entries import Entry
+from silmm.report.labels import spread
+from silmm.report.summarize import GAINS, SUMMARY
 
 SCRIPT = Path(__file__).parents[2] / "paper_figures" / "accuracy.py"
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory, entries: list[Entry]) -> Path:
-    folder = tmp_path_factory.mktemp("results")
-    summarize.run(entries, folder / "summary.csv", folder / "gains.csv")
-    return folder
+def drawn_of(folder: Path, out: Path, lmm: str) -> pd.DataFrame:
+    """The numbers that the figure shows, after drawing it."""
+    accuracy.run(folder / "summary.csv", folder / "gains.csv", out, lmm=lmm)
+    return pd.read_csv(out.with_suffix(".csv"), keep_default_na=False)
 
 
 def test_figure_is_the_same_bytes_twice_and_its_numbers_are_the_tables(results: Path) -> None:
@@ -31,7 +31,7 @@ def test_figure_is_the_same_bytes_twice_and_its_numbers_are_the_tables(results: 
     command = [sys.executable, str(SCRIPT), *(str(part) for pair in options.items() for part in pair)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    accuracy.run(results / "summary.csv", results / "gains.csv", results / "b" / "fig.png")
+    accuracy.run(results / "summary.csv", results / "gains.csv", results / "b" / "fig.png", lmm="discrete")
     made = sorted(p.name for p in (results / "a").iterdir())
     assert made == ["fig.csv", "fig.pdf", "fig.png"]
     for name in made:
@@ -47,11 +47,77 @@ def test_figure_is_the_same_bytes_twice_and_its_numbers_are_the_tables(results: 
 
 
 def test_figure_says_what_is_missing(results: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none.csv: no such file"):
-        accuracy.run(tmp_path / "none.csv", results / "gains.csv", tmp_path / "fig")
-    with pytest.raises(InputError, match="no trained arm of LMM discrete with sampler greedy"):
-        accuracy.run(results / "summary.csv", results / "gains.csv", tmp_path / "fig", sampler="greedy")
-    assert list(tmp_path.iterdir()) == []
+    summary, gains, out = results / "summary.csv", results / "gains.csv", tmp_path / "out" / "fig"
+    old = tmp_path / "old.csv"
+    old.write_text(gains.read_text().replace(",role,", ",part,", 1))
+    nothing = tmp_path / "nothing.csv"
+    nothing.write_text(gains.read_text().replace(",main,", ",control,"))
+    for files, lmm, sampler, says in (
+        ((tmp_path / "none.csv", gains), "discrete", None, r"none.csv: no such file; run silmm summarize"),
+        ((summary, old), "discrete", None, r"old.csv: columns are lmm, arm, part, .*: expected lmm, arm, role, "),
+        ((gains, gains), "discrete", None, r"gains.csv: columns are lmm, .*: expected lmm, arm, seed"),
+        ((summary, gains), "continuous", None, "summary.csv: no oracle_prompt of an LMM continuous; there is discrete"),
+        ((summary, gains), "discrete", "greedy", r"no oracle_prompt of silmm \(LMM discrete\) with sampler greedy"),
+        ((summary, nothing), "discrete", None, "nothing.csv: no main arm among dpo, sft, random_score, silmm, best_of"),
+    ):
+        with pytest.raises(InputError, match=says):
+            accuracy.run(*files, out, lmm=lmm, sampler=sampler)
+    assert not out.parent.exists()
+
+
+def test_each_lmm_has_its_figure_and_arms_with_the_same_numbers_are_one_line(
+    tmp_path: Path, results_of_two: Path
+) -> None:
+    discrete = drawn_of(results_of_two, tmp_path / "discrete.png", "discrete")
+    assert set(discrete.lmm) == {"discrete"}
+    assert set(discrete.same_as) == {""}
+    assert "beside" not in set(discrete.panel)
+    drawn = drawn_of(results_of_two, tmp_path / "continuous.png", "continuous")
+    first = drawn[drawn.panel == "iterations"]
+    assert dict(zip(first.arm, first.same_as, strict=True)) == {
+        **{"silmm": "kc_dpo", "sft": "", "gamma_10": "", "best_of_n": ""}
+    }
+    assert set(first.sampler) == {"fresh_noise"}
+    beside = drawn[drawn.panel == "beside"]
+    assert list(zip(beside.arm, beside.iteration, beside.sampler, strict=True)) == [
+        ("silmm", t, "constant_noise") for t in range(3)
+    ]
+    summary = pd.read_csv(results_of_two / "summary.csv")
+    base = summary.query("lmm == 'continuous' and arm == 'base' and metric == 'oracle_prompt' and category == 'core'")
+    for rows, sampler in ((first, "fresh_noise"), (beside, "constant_noise")):
+        start = rows[(rows.arm == "silmm") & (rows.iteration == 0)].value.item()
+        assert start == pytest.approx(base[base.sampler == sampler].value.item(), rel=1e-5)
+
+
+def test_arms_are_alike_only_if_every_number_is(results_of_two: Path) -> None:
+    both = (("summary.csv", SUMMARY), ("gains.csv", GAINS))
+    read = [tables.read(results_of_two / name, columns) for name, columns in both]
+    summary, gains = (t[t.lmm == "continuous"] for t in read)
+    roles = tables.roles(gains)
+    assert list(roles) == ["silmm", "kc_dpo", "sft", "gamma_10", "best_of_n"]
+    assert tables.alike(summary, roles)["silmm"] == ("silmm", "kc_dpo")
+    row = summary.index[(summary.arm == "kc_dpo") & (summary.metric == "malformed")][-1]
+    summary.loc[row, "value"] += 1e-3
+    assert tables.alike(summary, roles) == {arm: (arm,) for arm in roles}
+
+
+def test_every_arm_has_a_colour_and_the_main_one_its_own() -> None:
+    roles = {"mine": "main", "sft": "control", **{f"arm_{i}": "control" for i in range(5)}, "vote": "untrained"}
+    looks = panels.looks({arm: (arm,) for arm in roles}, roles)
+    assert looks["mine"] == ("mine", panels.MAIN_COLOR, True, True)
+    assert looks["vote"] == ("vote", panels.UNTRAINED_COLOR, False, False)
+    assert looks["sft"].name == "SFT"
+    assert looks["arm_3"].name == "arm 3"
+    assert len({looks[arm].color for arm in ("mine", "vote", "sft", "arm_0", "arm_1", "arm_2", "arm_3")}) == 7
+    assert all(look.color.startswith("#") for look in looks.values())
+
+
+def test_labels_in_a_column_keep_apart_and_near_their_lines() -> None:
+    heights = np.array([10.0, 10.0, 20.0, 10.0])
+    assert spread(np.array([0.0, 50.0, 100.0, 150.0]), heights) == pytest.approx([0, 50, 100, 150])  # room for all
+    places = spread(np.array([0.0, 2.0, 3.0, 150.0]), heights)
+    assert np.diff(places) == pytest.approx([10, 15, 147 - places[2] + 3])
+    assert places[:3].mean() == pytest.approx((0 + 2 + 3) / 3)  # those that push each other move about their middle
 
 
 def tile(ok: bool, side: int = 30, category: str = "color") -> Tile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -15,9 +16,22 @@ from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.lmm.shapeworld import data
 from silmm.lmm.shapeworld import pretrain_continuous as painting
-from silmm.records import PAIRS, Prompt, PromptQuestions, Question, RecordError, write_jsonl, write_table
-from silmm.settings import Align, Evaluate, Images, Pretrain
-from silmm.stages import align, evaluate, images, pretrain
+from silmm.records import (
+    INDEX,
+    PAIRS,
+    SCORES,
+    AlignStats,
+    Prompt,
+    PromptQuestions,
+    Question,
+    RecordError,
+    read_json,
+    read_table,
+    write_jsonl,
+    write_table,
+)
+from silmm.settings import Align, Evaluate, Images, Pretrain, Score
+from silmm.stages import align, evaluate, images, pretrain, score
 from silmm.stages.representations import read_features, read_tokens
 from tests.lmm.conftest import build
 
@@ -71,6 +85,40 @@ def test_features_are_written_beside_tokens(folder: Path) -> None:
     assert not np.array_equal(feats["p00000", 0], feats["p00000", 1])
 
 
+def test_several_pictures_of_a_sample_share_its_features_and_its_score(folder: Path, tmp_path: Path) -> None:
+    """Sample k has the same features whatever the number of its pictures, and its answers are their mean."""
+    given = {"ckpt": folder / "ckpt", "prompts": folder / "prompts.jsonl", "seed": 0, "iteration": 1, "shard": (0, 1)}
+    images.run(dataclasses.replace(STEP_2, noise="prompt", noises=3), **given, out=tmp_path / "images")
+    index = read_table(tmp_path / "images/index.parquet", INDEX).to_pylist()
+    assert len({row["file"] for row in index}) == len(list((tmp_path / "images").glob("*.png"))) == 2 * 4 * 3
+    feats, plain = read_features([tmp_path / "images"]), read_features([folder / "images"])
+    assert list(feats) == list(plain)
+    assert all(np.array_equal(feats[key], plain[key]) for key in plain)
+    tokens = read_tokens([tmp_path / "images"])
+    assert {rows.shape for rows in tokens.values()} == {(3, 36)}
+    rows = scored(folder, tmp_path / "images", tmp_path / "scores.parquet")
+    assert len(rows) == 8
+    policy = models.load(folder / "ckpt")
+    for row in rows:
+        three = policy.answer(tokens[row["prompt_id"], row["sample"]], [["is there a red circle ?"]] * 3)
+        assert row["p_yes"] == pytest.approx(np.mean([p[0, 0] for p in three]), rel=1e-5)
+
+
+def scored(folder: Path, pictures: Path, out: Path) -> list[dict]:
+    score.run(Score(), ckpt=folder / "ckpt", qa=folder / "qa.jsonl", images=(pictures,), out=out)
+    return read_table(out, SCORES).to_pylist()
+
+
+def test_a_lost_picture_is_an_error(folder: Path, tmp_path: Path) -> None:
+    given = {"ckpt": folder / "ckpt", "prompts": folder / "prompts.jsonl", "seed": 0, "iteration": 1, "shard": (0, 1)}
+    images.run(dataclasses.replace(STEP_2, noises=2), **given, out=tmp_path / "images")
+    file = tmp_path / "images/index.parquet"
+    columns = {name: column[:-1] for name, column in read_table(file, INDEX).to_pydict().items()}
+    write_table(file, columns, INDEX)
+    with pytest.raises(RecordError, match="sample 3 of prompt p00001 has 1 of 2 pictures"):
+        scored(folder, tmp_path / "images", tmp_path / "scores.parquet")
+
+
 def test_alignment_starts_at_log_2_and_moves_towards_the_chosen(folder: Path, tmp_path: Path) -> None:
     log = run_align(folder, tmp_path / "ckpt", Align(**{**vars(STEP_5), "epochs": 30, "lr": 1e-3}))
     assert log[0]["dpo_loss"] == pytest.approx(math.log(2), abs=1e-6)
@@ -80,6 +128,22 @@ def test_alignment_starts_at_log_2_and_moves_towards_the_chosen(folder: Path, tm
     before, after = (load_file(str(path / "ckpt/flow_decoder.safetensors")) for path in (folder, tmp_path))
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert models.load(tmp_path / "ckpt").images == "continuous"
+
+
+def test_alignment_says_how_far_its_pairs_are_apart(folder: Path, tmp_path: Path) -> None:
+    log = run_align(folder, tmp_path / "a" / "ckpt")
+    found = read_json(tmp_path / "a/ckpt/align.stats.json", AlignStats)
+    drawn = read_features([folder / "images"])
+    pairs = [(drawn[f"p0000{i % 2}", i], drawn[f"p0000{i % 2}", (i + 1) % 4]) for i in range(4)]
+    chosen, rejected = (torch.from_numpy(np.stack(side)) for side in zip(*pairs, strict=True))
+    apart = 1 - torch.cosine_similarity(chosen, rejected, dim=-1).mean(1)
+    assert found.pairs == 4 and found.spread == pytest.approx(apart.mean().item(), rel=1e-4)
+    quantiles = (found.spread_5, found.spread_50, found.spread_95)
+    assert quantiles == pytest.approx(np.quantile(apart.numpy(), (0.05, 0.5, 0.95)), rel=1e-4)
+    assert found.gamma * found.spread == pytest.approx(3) == found.argument
+    run_align(folder, tmp_path / "b" / "ckpt", Align(**{**vars(STEP_5), "gamma": 6.0}))
+    assert read_json(tmp_path / "b/ckpt/align.stats.json", AlignStats).gamma == 6
+    assert log[0]["rewards/saturated"] == 0
 
 
 def test_the_same_run_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
@@ -136,6 +200,13 @@ def test_settings_that_do_not_fit_the_model_are_refused(folder: Path, tmp_path: 
             Images(layers=9), ckpt=folder / "ckpt", prompts=folder / "prompts.jsonl", seed=0, iteration=1,
             shard=(0, 1), out=tmp_path / "images",
         )  # fmt: skip
+    (tmp_path / "discrete").mkdir()
+    build().save(tmp_path / "discrete")
+    with pytest.raises(InputError, match="noises is 2: must be 1 for a discrete LMM"):
+        images.run(
+            Images(noises=2), ckpt=tmp_path / "discrete", prompts=folder / "prompts.jsonl", seed=0, iteration=1,
+            shard=(0, 1), out=tmp_path / "images",
+        )  # fmt: skip
     with pytest.raises(InputError, match=r"has 't1.0': expected fresh_noise or constant_noise"):
         evaluate.run(Evaluate(prompts=8), ckpt=folder / "ckpt", seed=0, out=tmp_path / "e", stats=tmp_path / "s")
 
@@ -149,6 +220,7 @@ def test_a_base_is_trained_from_a_discrete_one_and_the_decoder_freezes(tmp_path:
         pretrain.run(settings, lmm="continuous", seed=0, out=tmp_path / name, state=tmp_path / "state", start=discrete)
     clean, wrong = (load_file(str(tmp_path / name / "flow_decoder.safetensors")) for name in ("two", "four"))
     assert all(np.array_equal(clean[name], wrong[name]) for name in clean)
+    assert clean["range.mean"].any()  # what the decoder was trained on: taken before the captions go wrong
     queries = [load_file(str(tmp_path / name / "dream_queries.safetensors"))["embedding"] for name in ("two", "four")]
     assert not np.array_equal(*queries)
     with pytest.raises(InputError, match="--start is missing"):

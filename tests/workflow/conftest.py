@@ -39,8 +39,9 @@ def run(settings=None, *, out, **given):
         keys = {"prompt_id": ["p" + out.stem], "sample": [0], "question_id": [digest]}
         write_table(out, {**keys, "p_yes": [1.0], "p_no": [0.0]}, SCORES)
     elif out.suffix:
-        with atomic_file(out) as temporary:
-            temporary.write_text(text)
+        for suffix in (".png", ".pdf", ".csv") if "divdrop_grid" in __name__ else (out.suffix,):
+            with atomic_file(out.with_suffix(suffix)) as temporary:
+                temporary.write_text(text)
     else:
         with atomic_dir(out) as temporary:
             (temporary / "content").write_text(text)
@@ -48,7 +49,7 @@ def run(settings=None, *, out, **given):
 STUB_REPORT = """
 from pathlib import Path
 
-def run(*arguments):
+def run(*arguments, lmm=None):
     files = [Path(a) for a in arguments[1:]] if "summarize" in __name__ else []
     files = files or [Path(arguments[-1]).with_suffix(s) for s in (".png", ".pdf", ".csv")]
     for path in files:
@@ -110,6 +111,7 @@ def stub_checkout(folder: Path) -> Path:
         *(package / "stages").glob("*.py"),
         package / "report" / "summarize.py",
         package / "report" / "accuracy.py",
+        package / "report" / "kc_dpo_curves.py",
     ]:
         path.write_text(_stubbed(path))
     return folder

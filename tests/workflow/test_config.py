@@ -46,7 +46,7 @@ def test_the_default_config_names_every_key() -> None:
     assert set(config("default")) - set(LMMS) == set(KEYS) - {"pathvars", *LMMS}
 
 
-@pytest.mark.parametrize("name", ["smoke", "smoke_pretrain", "study"])
+@pytest.mark.parametrize("name", ["smoke", "smoke_pretrain", "study", "kc_dpo_ill"])
 def test_the_other_configs_only_change_what_the_default_has(name: str) -> None:
     assert set(config(name)) <= set(KEYS)
 

@@ -9,7 +9,7 @@ import pytest
 from .conftest import contract_files, jobs, run_snakemake, stub_checkout
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("reruns")]
-RUN = ("--cores", "2", "--config", "iterations=2")
+RUN = ("--cores", "2", "--config", "lmms=[discrete]", "iterations=2")  # what re-runs is the same for every LMM
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def test_the_results_tree_is_the_contract(finished: Path) -> None:
         ("best_of_n", {"eval.parquet", "eval.stats.json"}),
     ):
         expected |= {f"{folder}/{arm}/iter1/{name}" for name in names}
-    expected |= {"summary.csv", "gains.csv", "contact_sheet_discrete.png"}
-    expected |= {f"figures/accuracy.{suffix}" for suffix in ("png", "pdf", "csv")}
+    expected |= {"summary.csv", "gains.csv", "contact_sheet_discrete.png", "samples_discrete.png"}
+    expected |= {f"figures/accuracy_discrete.{suffix}" for suffix in ("png", "pdf", "csv")}
     assert made == expected
 
 
@@ -71,7 +71,7 @@ def test_every_job_has_a_log_and_a_benchmark(finished: Path) -> None:
         for p in (finished / "results/benchmarks").rglob("*.tsv")
     }
     assert logs == times
-    assert len(logs) == 33
+    assert len(logs) == 34
 
 
 def test_a_finished_run_has_nothing_to_do(finished: Path) -> None:

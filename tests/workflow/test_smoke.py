@@ -26,12 +26,18 @@ def test_the_summary_has_every_policy(smoke: Smoke) -> None:
     assert "silmm: done. Look at" in smoke.output
     rows = list(csv.DictReader((smoke.results / "summary.csv").open()))
     assert list(rows[0]) == list(SUMMARY)
-    assert {(row["arm"], row["iteration"]) for row in rows} == {
-        *(("base", "0"), ("silmm", "1"), ("silmm", "2")),
-        *((arm, "1") for arm in ("dpo", "sft", "random_score", "best_of_n")),
+    own = {"discrete": "dpo", "continuous": "kc_dpo"}
+    assert {(row["lmm"], row["arm"], row["iteration"]) for row in rows} == {
+        *((lmm, *policy) for lmm in own for policy in (("base", "0"), ("silmm", "1"), ("silmm", "2"))),
+        *((lmm, arm, "1") for lmm in own for arm in (own[lmm], "sft", "random_score", "best_of_n")),
     }
-    assert {row["sampler"] for row in rows if row["metric"] == "oracle_prompt"} == {"t1.0", "top_p0.9"}
-    for name in ("gains.csv", "figures/accuracy.png", "contact_sheet_discrete.png"):
+    samplers = {(row["lmm"], row["sampler"]) for row in rows if row["metric"] == "oracle_prompt"}
+    assert samplers == {
+        *(("discrete", name) for name in ("t1.0", "top_p0.9")),
+        *(("continuous", name) for name in ("fresh_noise", "constant_noise")),
+    }
+    pictures = [f"{kind}_{lmm}.png" for kind in ("figures/accuracy", "contact_sheet", "samples") for lmm in own]
+    for name in ("gains.csv", "figures/kc_dpo_curves.png", *pictures):
         assert (smoke.results / name).stat().st_size > 0
 
 
@@ -53,9 +59,10 @@ def test_the_same_bytes_on_one_core(smoke: Smoke, tmp_path: Path) -> None:
 
 def test_pretraining_runs(tmp_path: Path) -> None:
     run_snakemake(ROOT, tmp_path, "base", "--cores", "2", "--configfile", "config/smoke_pretrain.yaml")
-    base = tmp_path / "results/smoke_pretrain/discrete/seed0/base"
-    assert sorted(path.name for path in base.iterdir()) == ["ckpt"]  # the resumable state is gone
-    assert (base / "ckpt/model.safetensors").stat().st_size > 0
+    for lmm in ("discrete", "continuous"):
+        base = tmp_path / f"results/smoke_pretrain/{lmm}/seed0/base"
+        assert sorted(path.name for path in base.iterdir()) == ["ckpt"]  # the resumable state is gone
+        assert (base / "ckpt/model.safetensors").stat().st_size > 0
 
 
 def test_a_killed_stage_leaves_no_final_name(tmp_path: Path) -> None:

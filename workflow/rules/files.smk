@@ -7,9 +7,21 @@ from pathlib import Path
 SEEDS = next(iter(PLANS.values())).seeds
 SHARDS = range(next(iter(PLANS.values())).shards)
 BASES = collect("<results>/{lmm}/seed{seed}/base/ckpt", lmm=PLANS, seed=SEEDS)
+# What there is to look at: every run draws these, `snakemake figures` the last ones too.
+OF_EACH = {
+    "figures/accuracy_{lmm}.png": "accuracy by iteration, with the controls",
+    "contact_sheet_{lmm}.png": "the same prompts drawn by the base and the last policy",
+    "samples_{lmm}.png": "ten samples of one prompt, by the base and the last policy",
+}
+OF_CONTINUOUS = {"figures/kc_dpo_curves.png": "how KC-DPO trained"}
+ON_REQUEST = {"figures/divdrop_grid_continuous.png": "DivDrop's rates and layers"}
 FIGURES = [
-    "<results>/figures/accuracy.png",
-    *collect("<results>/contact_sheet_{lmm}.png", lmm=PLANS),
+    *(f"<results>/{name}".format(lmm=lmm) for name in OF_EACH for lmm in PLANS),
+    *(f"<results>/{name}" for name in OF_CONTINUOUS if "continuous" in PLANS),
+]
+ALL_FIGURES = [
+    *FIGURES,
+    *(f"<results>/{name}" for name in ON_REQUEST if "continuous" in PLANS),
 ]
 
 
@@ -53,6 +65,16 @@ def settings_of(stage):
 
     def options(wildcards):
         return plan_of(wildcards).options(stage, wildcards.get("arm"))
+
+    return options
+
+
+def main_settings_of(stage):
+    """A params function: the options with the settings of a stage, in the main arm."""
+
+    def options(wildcards):
+        plan = plan_of(wildcards)
+        return plan.options(stage, next(iter(plan.arms)))
 
     return options
 
@@ -106,7 +128,7 @@ def judged_options(wildcards, input):
 
 
 def judged():
-    """(lmm, arm, seed, iteration, folder) of every row of the summary, the bases first."""
+    """(lmm, arm, seed, iteration, folder) of every row of the summary, a base before its arms."""
     for lmm, seed in itertools.product(PLANS, SEEDS):
         folder = f"<results>/{lmm}/seed{seed}"
         yield lmm, "base", seed, 0, f"{folder}/base"
@@ -114,12 +136,43 @@ def judged():
             yield lmm, entry.arm, seed, entry.iteration, f"{folder}/{entry.home}/iter{entry.iteration}"
 
 
+def role_of(lmm, arm):
+    """The part of an --entry that says what an arm is to its run; nothing for the base and for controls."""
+    arms_of_lmm = PLANS[lmm].arms
+    if arm == next(iter(arms_of_lmm)):
+        return ",role=main"
+    return ",role=untrained" if arm != "base" and not arms_of_lmm[arm].train else ""
+
+
 def entry_options(wildcards, input):
     """One --entry a judged policy; the tables stand in the order of `judged`."""
-    folders = [Path(table).parent for table in input.tables]
+    folders = [shlex.quote(str(Path(table).parent)) for table in input.tables]
     return " ".join(
-        f"--entry lmm={lmm},arm={arm},seed={seed},iteration={t},dir={shlex.quote(str(folder))}"
+        f"--entry lmm={lmm},arm={arm},seed={seed},iteration={t}{role_of(lmm, arm)},dir={folder}"
         for (lmm, arm, seed, t, _), folder in zip(judged(), folders)
+    )
+
+
+def alignments():
+    """(arm, iteration, checkpoint folder); arms that share an iteration's checkpoint are drawn once."""
+    if "continuous" not in PLANS:
+        raise WorkflowError(
+            f"lmms is {config['lmms']}: only a continuous LMM has KC-DPO's curves"
+        )
+    plan = PLANS["continuous"]
+    for name, arm in plan.arms.items():
+        for t in range(1, arm.iterations + 1) if arm.train else ():
+            if plan.home(name, t, "align") == name:
+                folder = f"<results>/continuous/seed{SEEDS[0]}/{name}/iter{t}/ckpt"
+                yield name, t, folder
+
+
+def aligned_options(wildcards, input):
+    """One --aligned each; the folders stand in the order of `alignments`."""
+    return " ".join(
+        f"--aligned lmm=continuous,arm={arm},seed={SEEDS[0]},iteration={t}{role_of('continuous', arm)}"
+        f",dir={shlex.quote(str(folder))}"
+        for (arm, t, _), folder in zip(alignments(), input.ckpts)
     )
 
 
@@ -153,21 +206,22 @@ def what_will_be_made():
 
 def where_to_look():
     folder = config.get("pathvars", {}).get("results", "results")
-    made = [
-        ("summary.csv", "every metric of every policy, with intervals"),
-        ("gains.csv", "paired differences to the base and between arms"),
-        ("figures/accuracy.png", "accuracy by iteration, with the controls"),
-        *(
-            (
-                f"contact_sheet_{lmm}.png",
-                f"the same prompts drawn by the base and the last policy ({lmm})",
-            )
+    made = {
+        "summary.csv": "every metric of every policy, with intervals",
+        "gains.csv": "paired differences to the base and between arms",
+        **{
+            name.format(lmm=lmm): f"{text} ({lmm})"
+            for name, text in OF_EACH.items()
             for lmm in PLANS
-        ),
-    ]
+        },
+        **{
+            name: f"{text} (continuous)"
+            for name, text in (OF_CONTINUOUS | ON_REQUEST).items()
+        },
+    }
     lines = [
-        f"  {folder}/{name:<28} {text}"
-        for name, text in made
+        f"  {folder}/{name:<36} {text}"
+        for name, text in made.items()
         if Path(folder, name).exists()
     ]
     return "\n".join(["silmm: done. Look at", *lines]) if lines else "silmm: done."

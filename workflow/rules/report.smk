@@ -26,23 +26,23 @@ rule summarize:
         "python -m silmm summarize {params.entries} --out {output.summary} --gains-out {output.gains} 2>&1 | tee {log}"
 
 
-# Accuracy by iteration; the csv holds every number drawn.
+# Accuracy by iteration, a figure for each LMM; the csv holds every number drawn.
 rule accuracy:
     input:
         summary="<results>/summary.csv",
         gains="<results>/gains.csv",
     output:
         png=report(
-            "<results>/figures/accuracy.png",
+            "<results>/figures/accuracy_{lmm}.png",
             caption="../report/accuracy.rst",
             category="Figures",
         ),
-        pdf="<results>/figures/accuracy.pdf",
-        drawn="<results>/figures/accuracy.csv",
+        pdf="<results>/figures/accuracy_{lmm}.pdf",
+        drawn="<results>/figures/accuracy_{lmm}.csv",
     log:
-        "<results>/logs/accuracy.log",
+        "<results>/logs/accuracy_{lmm}.log",
     benchmark:
-        "<results>/benchmarks/accuracy.tsv"
+        "<results>/benchmarks/accuracy_{lmm}.tsv"
     conda:
         "../../envs/silmm.yaml"
     threads: 1
@@ -52,7 +52,8 @@ rule accuracy:
     params:
         sources=source_hash("report.accuracy"),
     shell:
-        "python -m silmm figure --summary {input.summary} --gains {input.gains} --out {output.png} 2>&1 | tee {log}"
+        "python -m silmm figure --lmm {wildcards.lmm} --summary {input.summary} --gains {input.gains}"
+        " --out {output.png} 2>&1 | tee {log}"
 
 
 # The same prompts, drawn by the base and by the main arm's last policy (first seed).
@@ -82,3 +83,34 @@ rule contact_sheet:
     shell:
         "python -m silmm contact-sheet --base {input.base} --after {input.after} --seed {params.seed}"
         " --out {output} --threads 1 2>&1 | tee {log}"
+
+
+# Ten samples of the same prompts as step 2 draws them, by the base and by the main arm's last policy (first seed).
+# A continuous LMM's differ by DivDrop alone: the decoder's noise is one a prompt.
+rule sample_sheet:
+    input:
+        base=f"<results>/{{lmm}}/seed{SEEDS[0]}/base/ckpt",
+        after=last_policy,
+    output:
+        report(
+            "<results>/samples_{lmm}.png",
+            caption="../report/sample_sheet.rst",
+            category="Figures",
+        ),
+    log:
+        "<results>/logs/sample_sheet_{lmm}.log",
+    benchmark:
+        "<results>/benchmarks/sample_sheet_{lmm}.tsv"
+    conda:
+        "../../envs/silmm.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        seed=SEEDS[0],
+        settings=main_settings_of("images"),
+        sources=source_hash("stages.sample_sheet"),
+    shell:
+        "python -m silmm sample-sheet --base {input.base} --after {input.after} --seed {params.seed} --out {output}"
+        " --threads 1 {params.settings} --n 10 --noise prompt --noises 1 2>&1 | tee {log}"

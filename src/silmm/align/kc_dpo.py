@@ -26,6 +26,7 @@ from silmm.kernels.arguments import check_finite, describe
 POOLINGS = ("avg", "max", "none", "query")
 DISTANCES = ("cosine", "euclidean", "squared_euclidean", "rbf", "laplace")
 SPREADS = 3.0  # see gamma_of_spread
+SATURATED = 3.0  # a sigmoid's argument from which on a pair's gradient is below 5 % of its largest
 EPS = 1e-8  # a shorter vector has no direction
 
 
@@ -127,6 +128,7 @@ def kc_dpo(
         pooling, distance, sigma: of POOLINGS, of DISTANCES, and the width that rbf and laplace need.
 
     Metrics: loss; dpo_loss; rewards/{chosen,rejected,margins,accuracies}, a reward being gamma (k(Hr, .) - k(H, .));
+    rewards/saturated, the share of pairs whose margin is above SATURATED, so that they hardly teach any more;
     distance/chosen and distance/rejected, k(H, .); and drift, k(H, Hr).
 
     Raises:
@@ -149,6 +151,7 @@ def kc_dpo(
             "loss": total.detach(),
             "dpo_loss": preference.detach(),
             **reward_metrics(*sides, gamma),
+            "rewards/saturated": (gamma * _margins(d) > SATURATED).to(total.dtype).mean(),
             "distance/chosen": d.chosen_B.mean(),
             "distance/rejected": d.rejected_B.mean(),
             "drift": d.drift_B.mean(),
@@ -166,6 +169,15 @@ def _distances(h: Tensor, ref: Tensor, chosen: Tensor, rejected: Tensor, name: s
         distance(ref, rejected, name, sigma),
         drift_B,
     )
+
+
+def _margins(d: Distances) -> Tensor:
+    """How much more H came nearer to the chosen than to the rejected, `[B]`: the sigmoid's argument is gamma times it.
+
+    Cosine and squared distances cannot bring more than 2 sqrt(k(H, Hr) k(Hw, Hl)), reached where H moved from Hr along
+    Hw - Hl: what a drift can win is set by the spread.
+    """
+    return (d.ref_chosen_B - d.chosen_B) - (d.ref_rejected_B - d.rejected_B)
 
 
 def _unit(x: Tensor) -> Tensor:

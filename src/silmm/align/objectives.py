@@ -12,6 +12,7 @@ from silmm.align.kc_dpo import distance, gamma_of_spread, kc_dpo, pool
 from silmm.align.losses import preference_loss, sequence_logps
 from silmm.errors import InputError
 from silmm.lmm.interface import LMM, ContinuousImages, DiscreteImages
+from silmm.schemas import AlignStats
 from silmm.settings import Align
 
 REFERENCE_BLOCK = 128
@@ -38,7 +39,7 @@ class FeatureReference(NamedTuple):
 
     feats_MQD: Tensor
     gamma: float
-    spread: float  # mean k(chosen, rejected)
+    spreads_M: Tensor  # k(chosen, rejected) of each pair
 
 
 Reference = TokenReference | FeatureReference
@@ -78,16 +79,24 @@ def reference_features(policy: ContinuousImages, data: Preferences, settings: Al
             f"features of the pairs are {list(data.chosen.shape[1:])}, of the policy {list(feats.shape[1:])}:"
             " the images were drawn by another model"
         )
-    spread = pair_spread(data, settings)
-    if not settings.gamma and not spread > 0:
+    spreads_M = pair_spreads(data, settings)
+    if not settings.gamma and not spreads_M.any():
         raise InputError("chosen and rejected features do not differ: draw with DivDrop (images.rate above 0)")
-    return FeatureReference(feats, settings.gamma or gamma_of_spread(spread), spread)
+    return FeatureReference(feats, settings.gamma or gamma_of_spread(float(spreads_M.mean())), spreads_M)
 
 
-def pair_spread(data: Preferences, settings: Align) -> float:
-    """Mean k(Hw, Hl) over the pairs."""
+def pair_spreads(data: Preferences, settings: Align) -> Tensor:
+    """k(Hw, Hl) of each pair, `[M]`."""
     chosen, rejected = (pool(torch.from_numpy(side), settings.pooling) for side in (data.chosen, data.rejected))
-    return float(distance(chosen, rejected, settings.distance, settings.sigma).mean())
+    return distance(chosen, rejected, settings.distance, settings.sigma)
+
+
+def spread_of(reference: FeatureReference) -> AlignStats:
+    """The pairs' spread against gamma, for `align.stats.json`."""
+    spreads_M = reference.spreads_M.double()
+    low, median, high = torch.quantile(spreads_M, torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)).tolist()
+    mean = float(spreads_M.mean())
+    return AlignStats(len(spreads_M), reference.gamma, mean, low, median, high, reference.gamma * mean)
 
 
 def objective(

@@ -23,10 +23,12 @@ class Sampling(NamedTuple):
     site: str = "hidden"  # DivDrop: before the MLP's down projection, or after it (`output`)
     positions: str = "queries"  # DivDrop: at the dream queries, or at the prompt too (`all`)
     noise: str = "free"  # decoder noise: one for all pictures (`constant`), one a prompt (`prompt`), one a picture
+    noises: int = 1  # pictures of each sample, with different decoder noise
 
 
 class Drawn(NamedTuple):
-    """N pictures of each prompt."""
+    """N samples of each prompt; a continuous LMM may draw M pictures of each (`Sampling.noises`): picture m of sample
+    n is then row n * M + m of the tokens."""
 
     tokens_PNL: np.ndarray  # int64 visual tokens: what is rendered and looked at
     feats_PNQD: np.ndarray | None = None  # continuous: float32 features, what step 5 learns from
@@ -52,7 +54,7 @@ class LMM(Protocol):
         ...
 
     def draw(self, prompts: Sequence[str], keys: Sequence[Sequence[tuple]], sampling: Sampling) -> Drawn:
-        """N pictures of each prompt, one key for each; keys of one prompt differ in their last part, a number."""
+        """N samples of each prompt, one key for each; keys of one prompt differ in their last part, a number."""
         ...
 
     def render(self, tokens_NL: np.ndarray) -> np.ndarray:
@@ -93,6 +95,17 @@ class DiscreteImages(LMM, Protocol):
 class ContinuousImages(LMM, Protocol):
     """An LMM that draws features."""
 
+    layers: int  # decoder layers: DivDrop may drop in so many of the last
+
     def features(self, prompts: Sequence[str]) -> Tensor:
         """Features `[B, Q, D]` of prompts, without dropout, with gradients."""
+        ...
+
+
+@runtime_checkable
+class RangedFeatures(ContinuousImages, Protocol):
+    """A continuous LMM that remembers which features its decoder was trained on; not every one does."""
+
+    def feature_range(self, feats_NQD: np.ndarray) -> np.ndarray:
+        """How far features are from those, float64 `[n]`: squared, per dimension, 1.0 on average in training."""
         ...

@@ -38,7 +38,8 @@ class Measured(NamedTuple):
     n: int
     """Judgements behind the value."""
     draws_R: np.ndarray
-    """Bootstrap replicates of the value, `[RESAMPLES]`; nan where a stratum has one prompt only."""
+    """Bootstrap replicates of the value, `[RESAMPLES]`; nan where a stratum has one prompt only, or where prompts
+    without a judgement alone were drawn."""
 
 
 @functools.lru_cache(maxsize=16)
@@ -50,8 +51,9 @@ def _resampled(prompts: int, stratum: str) -> np.ndarray:
 def measure(prompt_ids: Sequence[str], sums: np.ndarray, counts: np.ndarray, stratum: str) -> Measured:
     """The mean of a stratum's judgements, from their sums and counts (one row a prompt or finer, in any order).
 
-    A prompt with more judgements weighs more, in the value and in its replicates (ratio estimator). With one prompt
-    the replicates are nan: it tells nothing of other prompts. ValueError for no judgements at all.
+    A prompt with more judgements weighs more, in the value and in its replicates (ratio estimator); one with none
+    is drawn with the others, so that every metric of the same prompts is resampled alike. With one prompt the
+    replicates are nan: it tells nothing of other prompts. ValueError for no judgements at all.
     """
     if len(prompt_ids) != len(sums) or len(sums) != len(counts) or np.sum(counts) == 0:
         raise ValueError(f"{stratum}: {len(prompt_ids)} prompt ids, {len(sums)} sums: nothing to measure")
@@ -61,7 +63,8 @@ def measure(prompt_ids: Sequence[str], sums: np.ndarray, counts: np.ndarray, str
     draws = np.full(RESAMPLES, np.nan)
     if len(ids) > 1:
         index = _resampled(len(ids), stratum)
-        draws = sums_P[index].sum(1) / counts_P[index].sum(1)
+        with np.errstate(invalid="ignore"):  # 0 / 0 is nan, as it should be
+            draws = sums_P[index].sum(1) / counts_P[index].sum(1)
     return Measured(tuple(ids.tolist()), float(sums_P.sum() / counts_P.sum()), int(counts_P.sum()), draws)
 
 

@@ -3,18 +3,20 @@
 summary.csv, one row a (policy, sampler, category, metric):
     lmm, arm, seed, iteration, sampler, category, metric, value, ci_low, ci_high, n
   ci_low, ci_high: 95 % bootstrap over prompts; empty for metrics that `eval.stats.json` brings as one number, and
-  where a category has a single prompt. n: the judgements behind the value (units for oracle_question, else images).
+  where a category has a single prompt. n: the judgements behind the value (units for oracle_question, else images;
+  images that are not malformed for objects).
 
 gains.csv, one row a (arm, iteration, what it is compared with, sampler, category, metric), means over seeds:
-    lmm, arm, versus, sampler, category, metric, iteration, base, value, gain_abs, gain_rel,
+    lmm, arm, role, versus, sampler, category, metric, iteration, base, value, gain_abs, gain_rel,
     ci_low, ci_high, t_low, t_high, seeds
-  versus: `base`, or for the main arm every other arm at the same iteration (best_of_n: at any). base: the value of
-  what it is compared with. gain_abs = value - base; gain_rel = gain_abs / base. ci_*: 95 % of gain_abs with other
-  prompts (paired, clustered bootstrap, the seeds at hand); t_*: 95 % of gain_abs with other seeds (Student's t;
-  empty for one seed). See `silmm.report.stats`.
+  role: main, control or untrained. versus: `base`, or for the main arm every other arm at the same iteration (an
+  untrained one: at any). base: the value of what it is compared with. gain_abs = value - base; gain_rel = gain_abs /
+  base. ci_*: 95 % of gain_abs with other prompts (paired, clustered bootstrap, the seeds at hand); t_*: 95 % of
+  gain_abs with other seeds (Student's t; empty for one seed). See `silmm.report.stats`.
 
 oracle_prompt: share of images for which every unit holds, the number of objects in all (`total`) included.
 oracle_question: share of units that hold. malformed: share of images that are no picture of any scene.
+objects: mean number of objects on the images that are not malformed; a category without any has no such row.
 Category `all` is the plain mean of the eight sub-categories, `core` that of the six without spatial_3d, non_spatial.
 """
 
@@ -32,19 +34,19 @@ import numpy as np
 from silmm.errors import InputError, RecordError
 from silmm.records import EVAL, EvalStats, atomic_file, read_json, read_table
 from silmm.report import stats
-from silmm.report.entries import BASE, MAIN_ARM, UNTRAINED, Entry, arm_order, ordered
+from silmm.report.entries import BASE, MAIN, UNTRAINED, Entry, arm_order, ordered
 from silmm.report.stats import Measured
 from silmm.shapeworld.language import CORE, SUBCATEGORIES
 
 CATEGORIES = (*SUBCATEGORIES, "all", "core")
-ORACLE_METRICS = ("oracle_prompt", "oracle_question", "malformed")
+ORACLE_METRICS = ("oracle_prompt", "oracle_question", "malformed", "objects")
 METRICS = (
     *("oracle_prompt", "oracle_question", "self_score", "vqa_accuracy", "pair_accuracy"),
-    *("malformed", "prompt_valid", "question_coverage", "diversity"),
+    *("malformed", "objects", "prompt_valid", "question_coverage", "diversity"),
 )
 SUMMARY = ("lmm", "arm", "seed", "iteration", "sampler", "category", "metric", "value", "ci_low", "ci_high", "n")
 GAINS = (
-    *("lmm", "arm", "versus", "sampler", "category", "metric", "iteration", "base", "value"),
+    *("lmm", "arm", "role", "versus", "sampler", "category", "metric", "iteration", "base", "value"),
     *("gain_abs", "gain_rel", "ci_low", "ci_high", "t_low", "t_high", "seeds"),
 )
 _MEANS = {"all": SUBCATEGORIES, "core": CORE}
@@ -61,27 +63,35 @@ def oracle_metrics(path: Path) -> dict[What, Measured]:
         if missing:
             raise RecordError(f"{path}: sampler {sampler} has no prompts of {', '.join(missing)}")
         for category, rows in drawn.groupby("subcategory", sort=True):
-            ids, units, single = rows["prompt_id"].to_numpy(), rows["units"].to_numpy(), np.ones(len(rows))
+            ids, single = rows["prompt_id"].to_numpy(), np.ones(len(rows))
             for metric, sums, counts in (
                 ("oracle_prompt", rows["whole"], single),
-                ("oracle_question", rows["hold"], units),
+                ("oracle_question", rows["hold"], rows["units"].to_numpy()),
                 ("malformed", rows["malformed"], single),
+                ("objects", rows["objects"], 1.0 - rows["malformed"].to_numpy()),
             ):
-                found[sampler, category, metric] = stats.measure(ids, sums.to_numpy(), counts, stratum=category)
+                if np.sum(counts):
+                    found[sampler, category, metric] = stats.measure(ids, sums.to_numpy(), counts, stratum=category)
         for metric in ORACLE_METRICS:
             for name, members in _MEANS.items():
-                found[sampler, name, metric] = stats.mean_of([found[sampler, m, metric] for m in members])
+                parts = [found[sampler, m, metric] for m in members if (sampler, m, metric) in found]
+                if len(parts) == len(members):
+                    found[sampler, name, metric] = stats.mean_of(parts)
     return found
 
 
 def _images(path: Path) -> Any:
-    """One row an image: units that hold, units in all, whether the whole prompt holds, whether it is malformed."""
+    """One row an image: units that hold, units in all, whether the whole prompt holds, whether it is malformed, and
+    the objects on it (0 if it is)."""
     rows = read_table(path, EVAL).to_pandas()
     if rows.empty:
         raise RecordError(f"{path}: no rows")
     images = rows.groupby(["sampler", "subcategory", "prompt_id", "sample"], sort=True, observed=True).agg(
-        hold=("oracle", "sum"), units=("oracle", "size"), whole=("oracle", "all"), malformed=("malformed", "any")
+        **{"hold": ("oracle", "sum"), "units": ("oracle", "size"), "whole": ("oracle", "all")},
+        **{"malformed": ("malformed", "any"), "objects": ("objects", "max")},
     )
+    if (images["objects"] * images["malformed"]).any():
+        raise RecordError(f"{path}: a malformed picture has objects; run silmm evaluate again")
     return images.reset_index()
 
 
@@ -132,23 +142,29 @@ def summary_rows(found: dict[Entry, dict[What, Measured]]) -> list[dict[str, Any
     return rows
 
 
+def _run_order(run: tuple[str, str, str, int]) -> tuple[Any, ...]:
+    lmm, arm, role, iteration = run
+    return lmm, arm_order(arm, role), iteration
+
+
 def gain_rows(found: dict[Entry, dict[What, Measured]]) -> list[dict[str, Any]]:
     """The rows of gains.csv: each arm against the base, and the main arm against each other arm, seed by seed."""
     by_key = {e.key: metrics for e, metrics in found.items()}
-    runs = list(dict.fromkeys((e.lmm, e.arm, e.iteration) for e in found if e.arm != BASE))
-    runs.sort(key=lambda r: (r[0], arm_order(r[1]), r[2]))
+    runs = sorted({(e.lmm, e.arm, e.role, e.iteration) for e in found if e.arm != BASE}, key=_run_order)
     rows = []
-    for lmm, arm, iteration in runs:
+    for lmm, arm, role, iteration in runs:
         against = [(BASE, 0)]
-        if arm == MAIN_ARM:
-            against += [(a, t) for m, a, t in runs if m == lmm and a != MAIN_ARM and (t == iteration or a in UNTRAINED)]
+        if role == MAIN:
+            others = [run for run in runs if run[0] == lmm and run[1] != arm]
+            against += [(a, t) for _, a, r, t in others if r == UNTRAINED or t == iteration]
         for other, at in against:
             seeds = sorted(e.seed for e in found if (e.lmm, e.arm, e.iteration) == (lmm, arm, iteration))
             seeds = [s for s in seeds if (lmm, other, s, at) in by_key]
             before = [by_key[lmm, other, s, at] for s in seeds]
             after = [by_key[lmm, arm, s, iteration] for s in seeds]
+            names = {"lmm": lmm, "arm": arm, "role": role, "versus": other, "iteration": iteration}
             try:
-                rows += _contrast(before, after, {"lmm": lmm, "arm": arm, "versus": other, "iteration": iteration})
+                rows += _contrast(before, after, names)
             except ValueError as error:
                 raise InputError(f"{lmm}: {arm} iteration {iteration} against {other}: {error}") from None
     return rows

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from silmm import lmm as models
 from silmm.align import state as states
 from silmm.align import trainer
-from silmm.align.objectives import FeatureReference, Preferences, reference_of
-from silmm.records import PAIRS, Prompt, PromptQuestions, RecordError, atomic_dir, read_jsonl, read_table
+from silmm.align.objectives import FeatureReference, Preferences, reference_of, spread_of
+from silmm.records import PAIRS, Prompt, PromptQuestions, RecordError, atomic_dir, read_jsonl, read_table, write_json
 from silmm.settings import Align
 from silmm.sources import source_hash
 from silmm.stages.representations import read_features, read_tokens
@@ -31,7 +31,10 @@ def load_preferences(
     Raises RecordError for a pair whose prompt or image is not there.
     """
     text = {row.id: row for row in read_jsonl(prompts, Prompt)}
-    drawn = read_features(images) if kind == "continuous" else read_tokens(images)
+    if kind == "continuous":
+        drawn = read_features(images)
+    else:
+        drawn = {key: rows[0] for key, rows in read_tokens(images).items()}
     rows = read_table(pairs, PAIRS).to_pylist()
     for row in rows:
         prompt_id = row["prompt_id"]
@@ -69,7 +72,8 @@ def run(
     state: Path,
     threads: int = 1,
 ) -> None:
-    """Train, keeping resumable state in `state`; write the checkpoint and `training.jsonl` (metrics of every step)."""
+    """Train, keeping resumable state in `state`; write the checkpoint, `training.jsonl` (metrics of every step) and,
+    for a continuous LMM, `align.stats.json` (the pairs' spread and gamma)."""
     prepare(threads)
     policy = models.load(ckpt)
     data = load_preferences(pairs, prompts, qa, images, policy.images)
@@ -79,8 +83,10 @@ def run(
         [ckpt, pairs, prompts, qa, *images],
     )
     reference = reference_of(policy, data, settings)
+    spread = None
     if isinstance(reference, FeatureReference):
-        print(f"align: gamma {reference.gamma:.3g}, mean k(chosen, rejected) {reference.spread:.3g}", file=sys.stderr)
+        spread = spread_of(reference)
+        print(f"align: gamma {spread.gamma:.3g}, mean k(chosen, rejected) {spread.spread:.3g}", file=sys.stderr)
     optimizer = trainer.new_optimizer(policy, settings)
     start, log = _resume(state, mark, policy, optimizer)
     steps = trainer.steps_of(settings, len(data.prompts))
@@ -99,6 +105,8 @@ def run(
         policy.save(folder)
         lines = [json.dumps(row) + "\n" for row in log]
         (folder / "training.jsonl").write_text("".join(lines), encoding="utf-8")
+        if spread:
+            write_json(folder / "align.stats.json", spread)
     states.clear(state)
 
 

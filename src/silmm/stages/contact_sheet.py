@@ -7,10 +7,10 @@ from pathlib import Path
 from silmm import lmm as models
 from silmm.report.contact_sheet import Tile, contact_sheet
 from silmm.shapeworld import exam
-from silmm.shapeworld.language import SUBCATEGORIES, units
-from silmm.shapeworld.oracle import judge, read
+from silmm.shapeworld.language import SUBCATEGORIES
 from silmm.stages.runtime import prepare
 from silmm.stages.sampler import DEFAULT, parse_sampler
+from silmm.stages.verdicts import verdicts
 
 ROWS = 4  # prompts of each sub-category: the first ones, unselected
 
@@ -26,11 +26,10 @@ def run(*, base: Path, after: Path, seed: int, out: Path, threads: int = 1) -> N
         sampler = DEFAULT[policy.images]
         keys = [[(seed, "evaluate", sampler, t.id, 0)] for t in tests]
         drawn = policy.draw([t.prompt for t in tests], keys, parse_sampler(sampler, policy.images))
-        pictures = policy.render(drawn.tokens_PNL[:, 0])
-        verdicts = [all(judge(u, scene) for u in units(t.spec)) for t, scene in zip(tests, read(pictures), strict=True)]
-        sides.append((pictures, verdicts))
+        sides.append(verdicts(policy, [t.spec for t in tests], drawn.tokens_PNL[:, 0]))
+    old, new = sides
     tiles = [
-        Tile(t.prompt, t.subcategory, sides[0][0][i], sides[1][0][i], sides[0][1][i], sides[1][1][i])
+        Tile(t.prompt, t.subcategory, old.pictures_NHWC[i], new.pictures_NHWC[i], old.whole_N[i], new.whole_N[i])
         for i, t in enumerate(tests)
     ]
     title = f"ShapeWorld, held-out prompts: base and last iteration (seed {seed}, {sampler}, first prompts, unselected)"

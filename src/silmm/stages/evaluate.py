@@ -14,6 +14,7 @@ from silmm.settings import Evaluate
 from silmm.shapeworld import exam
 from silmm.shapeworld.language import SUBCATEGORIES, parse_prompt, units, write_question
 from silmm.shapeworld.oracle import judge, read
+from silmm.stages.feature_range import feature_ranges
 from silmm.stages.questions import coverage, questions_of, split
 from silmm.stages.representations import read_tokens
 from silmm.stages.runtime import prepare, progress
@@ -45,6 +46,8 @@ def run(
     tests = exam.prompts(settings.prompts)
     asked = [split(text)[0] for text in policy.ask([t.prompt for t in tests], max_tokens=QUESTION_TOKENS)]
     metrics = _coverage(tests, asked) + _looking(policy) + _writing(policy, seed)
+    for how, distances in feature_ranges(policy, tests, prompts, images).items():
+        metrics += _mean_by("feature_range", how, distances)
     columns: dict[str, list] = {name: [] for name in EVAL.columns}
     for sampler in settings.samplers:
         metrics += _drawing(policy, settings, sampler, seed, tests, asked, columns)
@@ -142,9 +145,10 @@ def _judge(
     answers = policy.answer(flat, [[write_question(u) for u in rows] for rows in claims])
     for i, (scene, rows, probs) in enumerate(zip(scenes, claims, answers, strict=True)):
         test = block[i // n]
+        objects = len(scene.objects) if scene else 0
         for unit, (p_yes, p_no) in zip(rows, probs, strict=True):
             row = (sampler, test.id, test.subcategory, i % n, unit.key(), unit.kind, judge(unit, scene),
-                   float(p_yes), float(p_no), scene is None)  # fmt: skip
+                   float(p_yes), float(p_no), scene is None, objects)  # fmt: skip
             for name, value in zip(columns, row, strict=True):
                 columns[name].append(value)
 
@@ -155,11 +159,11 @@ def _pairing(policy: LMM, pairs: Path, prompts: Path, images: tuple[Path, ...]) 
     tokens = read_tokens(images)
     rows = read_table(pairs, PAIRS).to_pylist()
     needed = sorted({(r["prompt_id"], r[side]) for r in rows for side in ("chosen", "rejected")})
-    scenes = dict(zip(needed, read(policy.render(np.stack([tokens[k] for k in needed]))), strict=True))
+    scenes = {key: read(policy.render(tokens[key])) for key in needed}
 
     def held(prompt_id: str, sample: int) -> float:
         spec = parse_prompt(text[prompt_id].prompt)
-        return float(np.mean([judge(u, scenes[prompt_id, sample]) for u in units(spec)])) if spec else 0.0
+        return float(np.mean([judge(u, s) for s in scenes[prompt_id, sample] for u in units(spec)])) if spec else 0.0
 
     right = defaultdict(list)
     for row in rows:

@@ -35,12 +35,14 @@ def run(
     out: Path,
     threads: int = 1,
 ) -> None:
-    """Draw; write PNGs, `representations.safetensors` (tokens `[n, L]`; a continuous LMM's features `[n, Q, D]`) and
-    `index.parquet` (row order)."""
+    """Draw; write PNGs, `representations.safetensors` (tokens `[n, L]`, a row a picture; a continuous LMM's features
+    `[n, Q, D]`, a row a sample) and `index.parquet` (row order)."""
     prepare(threads)
     policy = models.load(ckpt)
     mine = shard_of(read_jsonl(prompts, Prompt), shard)
-    rows: list[tuple[str, int]] = []
+    if policy.images == "discrete" and settings.noises > 1:
+        raise InputError(f"images.noises is {settings.noises}: must be 1 for a discrete LMM (it has no decoder noise)")
+    rows: list[tuple[str, int, int]] = []
     arrays: dict[str, list[np.ndarray]] = {"tokens": [], "feats": []}
     sampling = sampling_of(settings)
     with atomic_dir(out) as folder:
@@ -51,18 +53,24 @@ def run(
                 tokens, feats = policy.draw([p.prompt for p in block], keys, sampling)
             except ValueError as error:  # settings that do not fit this LMM
                 raise InputError(f"{ckpt}: {error}") from None
-            drawn = tokens.reshape(len(block) * settings.n, -1)
+            drawn = tokens.reshape(-1, tokens.shape[-1])
             arrays["tokens"].append(drawn.astype(np.int32))
             if feats is not None:
-                arrays["feats"].append(feats.reshape(len(drawn), *feats.shape[2:]))
-            names = [(p.id, k) for p in block for k in range(settings.n)]
-            for (prompt_id, k), pixels in zip(names, policy.render(drawn), strict=True):
-                Image.fromarray(pixels).save(folder / f"{prompt_id}_{k}.png", compress_level=1)
-            rows += names
+                arrays["feats"].append(feats.reshape(-1, *feats.shape[2:]))
+            pictures = [(p.id, k, m) for p in block for k in range(settings.n) for m in range(settings.noises)]
+            for picture, pixels in zip(pictures, policy.render(drawn), strict=True):
+                Image.fromarray(pixels).save(folder / _file(picture), compress_level=1)
+            rows += pictures
         save_file(_stacked(arrays), str(folder / "representations.safetensors"))
-        files = [f"{prompt_id}_{k}.png" for prompt_id, k in rows]
-        columns = {"prompt_id": [r[0] for r in rows], "sample": [r[1] for r in rows], "file": files}
+        prompt_ids, samples, noises = zip(*rows, strict=True) if rows else ((), (), ())
+        columns = {"prompt_id": prompt_ids, "sample": samples, "noise": noises, "file": [_file(row) for row in rows]}
         write_table(folder / "index.parquet", columns, INDEX)
+
+
+def _file(picture: tuple[str, int, int]) -> str:
+    """`<prompt>_<sample>.png`, and the number of the decoder's noise where a sample has several pictures."""
+    prompt_id, sample, noise = picture
+    return f"{prompt_id}_{sample}.png" if not noise else f"{prompt_id}_{sample}_{noise}.png"
 
 
 def _stacked(arrays: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def _oracle_scores(images: Sequence[Path], questions: list[PromptQuestions]) -> 
     from silmm.shapeworld.oracle import judge, read
 
     asked = {row.prompt_id: [parse_question(q.text) for q in row.questions] for row in questions}
-    out: dict[str, dict[int, float]] = {}
+    shares: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))  # a number a picture
     for folder in images:
         index = read_table(folder / "index.parquet", INDEX).to_pylist()
         if not index:  # an empty shard
@@ -85,5 +86,5 @@ def _oracle_scores(images: Sequence[Path], questions: list[PromptQuestions]) -> 
         for row, scene in zip(index, scenes, strict=True):
             held = [judge(unit, scene) for unit in asked[row["prompt_id"]] if unit]
             if held:
-                out.setdefault(row["prompt_id"], {})[row["sample"]] = float(np.mean(held))
-    return out
+                shares[row["prompt_id"]][row["sample"]].append(float(np.mean(held)))
+    return {prompt_id: {k: float(np.mean(v)) for k, v in samples.items()} for prompt_id, samples in shares.items()}

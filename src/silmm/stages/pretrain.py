@@ -119,6 +119,8 @@ def _train(
     with tqdm(total=total, initial=done, desc="pretrain", mininterval=5) as bar:
         for phase in phases:
             optimizers = _optimizers(policy, phase)
+            if isinstance(policy, ContinuousLMM) and not phase.decoder and done <= first:
+                painting.measure_range(policy, pool, seed)
             if saved is not None and first < done < first + phase.steps:
                 for optimizer, kept in zip(optimizers, saved["optimizers"], strict=True):
                     optimizer.load_state_dict(kept)

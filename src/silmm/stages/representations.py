@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,17 +12,19 @@ from safetensors.numpy import load_file
 
 from silmm.records import INDEX, RecordError, read_table
 
-Key = tuple[str, int]  # (prompt_id, sample)
+Key = tuple[str, int]  # (prompt_id, sample): what has a score, and what step 5 learns from
+Picture = tuple[str, int, int]  # and the number of the decoder's noise: a continuous sample may have several pictures
 PROMPT_BLOCK = 64  # a shard is whole blocks of so many prompts, so that sharding does not change what is computed
 
 
-def read_shard(folder: Path, name: str = "tokens") -> tuple[list[Key], np.ndarray]:
-    """(prompt_id, sample) and the named array of one image folder, rows in the same order: `tokens` int64 `[n, L]`, or
-    `feats` float32 `[n, Q, D]`, which a continuous LMM's images have.
+def read_shard(folder: Path, name: str = "tokens") -> tuple[list[Picture], np.ndarray]:
+    """What the rows of one array of an image folder are of, and the array: `tokens` int64 `[n, L]`, a row a picture,
+    or `feats` float32 `[n, Q, D]`, which a continuous LMM's images have, a row a sample (named by its first picture).
 
     Raises RecordError for a file that is missing, damaged, without the array, or not as long as the index.
     """
-    index = read_table(folder / "index.parquet", INDEX)
+    pictures = read_index(folder)
+    wanted = [picture for picture in pictures if name == "tokens" or picture[2] == 0]
     file = folder / "representations.safetensors"
     try:
         rows = load_file(str(file))[name]
@@ -29,12 +32,29 @@ def read_shard(folder: Path, name: str = "tokens") -> tuple[list[Key], np.ndarra
         raise RecordError(f"{file}: no such file; run the stage that makes it (silmm images)") from None
     except (SafetensorError, KeyError) as error:
         raise RecordError(f"{file}: not a safetensors file with `{name}` ({error}); re-run silmm images") from None
-    if len(rows) != index.num_rows:
-        raise RecordError(f"{file}: {len(rows)} rows, but index.parquet beside it has {index.num_rows}")
+    if len(rows) != len(wanted):
+        raise RecordError(f"{file}: `{name}` has {len(rows)} rows, but index.parquet beside it has {len(wanted)}")
     if not np.isfinite(rows).all():
         raise RecordError(f"{file}: `{name}` holds numbers that are not finite; re-run silmm images")
-    keys = list(zip(index["prompt_id"].to_pylist(), index["sample"].to_pylist(), strict=True))
-    return keys, rows.astype(np.int64) if name == "tokens" else rows
+    return wanted, rows.astype(np.int64) if name == "tokens" else rows
+
+
+def read_index(folder: Path) -> list[Picture]:
+    """The pictures of an image folder, in the order of its rows.
+
+    Raises RecordError for a damaged index, or one in which samples differ in their number of pictures.
+    """
+    file = folder / "index.parquet"
+    index = read_table(file, INDEX)
+    pictures = list(zip(*(index[name].to_pylist() for name in ("prompt_id", "sample", "noise")), strict=True))
+    drawn = Counter(picture[:2] for picture in pictures)
+    for key, count in drawn.items():
+        if count != max(drawn.values()):
+            raise RecordError(
+                f"{file}: sample {key[1]} of prompt {key[0]} has {count} of {max(drawn.values())} pictures;"
+                " re-run silmm images"
+            )
+    return pictures
 
 
 def read_features(folders: Sequence[Path]) -> dict[Key, np.ndarray]:
@@ -43,16 +63,18 @@ def read_features(folders: Sequence[Path]) -> dict[Key, np.ndarray]:
 
 
 def read_tokens(folders: Sequence[Path]) -> dict[Key, np.ndarray]:
-    """Tokens `[L]` by (prompt_id, sample) over all shards; a sample in two shards is an error."""
+    """Tokens `[noises, L]` by (prompt_id, sample) over all shards; a sample in two shards is an error."""
     return _by_key(folders, "tokens")
 
 
 def _by_key(folders: Sequence[Path], name: str) -> dict[Key, np.ndarray]:
+    """One row a sample, or the rows of its pictures."""
     out: dict[Key, np.ndarray] = {}
     for folder in folders:
-        keys, rows = read_shard(folder, name)
-        for key, row in zip(keys, rows, strict=True):
-            if key in out:
-                raise RecordError(f"{folder}: sample {key[1]} of prompt {key[0]} is in another shard too")
-            out[key] = row
+        found: dict[Key, list[np.ndarray]] = defaultdict(list)
+        for (prompt_id, sample, _), row in zip(*read_shard(folder, name), strict=True):
+            if (prompt_id, sample) in out:
+                raise RecordError(f"{folder}: sample {sample} of prompt {prompt_id} is in another shard too")
+            found[prompt_id, sample].append(row)
+        out |= {key: np.stack(rows) if name == "tokens" else rows[0] for key, rows in found.items()}
     return out

@@ -11,6 +11,11 @@ from silmm.settings import Images
 
 _NAME = re.compile(r"t(\d+(?:\.\d+)?)|top_p(\d+(?:\.\d+)?)")
 NOISES = {"fresh_noise": "free", "constant_noise": "constant"}  # decoder noise of a continuous LMM, without dropout
+NOISE_WORDS = {  # for people
+    "constant": "one decoder noise for all prompts",
+    "prompt": "one decoder noise a prompt",
+    "free": "one decoder noise a sample",
+}
 DEFAULT = {"discrete": "t1.0", "continuous": "fresh_noise"}
 
 

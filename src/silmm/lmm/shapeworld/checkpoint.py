@@ -81,8 +81,8 @@ def load_shared(folder: Path, *others: str) -> tuple[ShapeWorldLlama, VQTokenize
     return model.eval(), tokenizer.eval().requires_grad_(False), vocab
 
 
-def fill(module: torch.nn.Module, file: Path) -> None:
-    """Load weights, refusing by name whatever does not fit."""
+def fill(module: torch.nn.Module, file: Path, hint: str = "") -> None:
+    """Load weights, refusing by name whatever does not fit; `hint`: what to do then."""
     try:
         weights = load_file(str(file))
     except SafetensorError as error:
@@ -96,5 +96,6 @@ def fill(module: torch.nn.Module, file: Path) -> None:
         if k in weights and weights[k].shape != own[k].shape
     ]
     if problems:
-        raise InputError(f"{file}: {'; '.join(problems[:5])}{f' and {len(problems) - 5} more' * (len(problems) > 5)}")
+        more = f" and {len(problems) - 5} more" * (len(problems) > 5)
+        raise InputError(f"{file}: {'; '.join(problems[:5])}{more}{hint and f' ({hint})'}")
     module.load_state_dict(weights)

@@ -24,7 +24,8 @@ Made by silmm: a tiny `LlamaForCausalLM` over words and visual tokens that looks
 draws with dream queries, whose last hidden states a flow-matching decoder turns into a picture.
 
 `model.safetensors` holds the transformer, `dream_queries.safetensors` the queries' input embeddings,
-`flow_decoder.safetensors` the decoder, `visual_tokenizer.safetensors` the VQ tokenizer, `tokenizer.json` the words.
+`flow_decoder.safetensors` the decoder, with the range of features that it was trained on (`range`),
+`visual_tokenizer.safetensors` the VQ tokenizer, `tokenizer.json` the words.
 """
 
 
@@ -53,7 +54,7 @@ def load(folder: Path) -> ContinuousLMM:
         cells, tokenizer.codebook.shape[1], features=model.config.hidden_size, queries=n_queries, width=width,
         blocks=blocks, heads=heads,
     )  # fmt: skip
-    fill(decoder, folder / "flow_decoder.safetensors")
+    fill(decoder, folder / "flow_decoder.safetensors", "made by another version: re-run silmm pretrain")
     return ContinuousLMM(model, queries.eval(), decoder.eval().requires_grad_(False), tokenizer, vocab)
 
 

@@ -25,14 +25,16 @@ BLOCK_PAINT = 256  # pictures per decoding block
 NOISES = ("constant", "prompt", "free")
 
 
-def noise_key(noise: str, prompt_key: tuple, sample: int) -> tuple:
-    """Key of a picture's decoder noise: one for all (`constant`), one a prompt, or one a picture (`free`).
+def noise_key(noise: str, prompt_key: tuple, sample: int, number: int = 0) -> tuple:
+    """Key of a picture's decoder noise: one for all (`constant`), one a prompt, or one a sample (`free`); `number`
+    tells a sample's pictures apart.
 
     Raises ValueError for another `noise`.
     """
     if noise not in NOISES:
         raise ValueError(f"noise is {noise!r}: choose one of {', '.join(NOISES)}")
-    return {"constant": ("noise",), "prompt": ("noise", *prompt_key), "free": ("noise", *prompt_key, sample)}[noise]
+    of = {"constant": (), "prompt": prompt_key, "free": (*prompt_key, sample)}[noise]
+    return ("noise", *of, f"number {number}") if number else ("noise", *of)
 
 
 class ContinuousLMM(ShapeWorldLMM):
@@ -45,6 +47,7 @@ class ContinuousLMM(ShapeWorldLMM):
     ) -> None:
         super().__init__(model, tokenizer, vocab)
         self.queries, self.decoder = queries, decoder
+        self.layers = len(model.model.layers)
 
     # ---- drawing -------------------------------------------------------------------------------------------------
 
@@ -52,11 +55,11 @@ class ContinuousLMM(ShapeWorldLMM):
         return torch.from_numpy(layout.draw_prefix(self.vocab, prompts))
 
     def draw(self, prompts: Sequence[str], keys: Sequence[Sequence[tuple]], sampling: Sampling) -> Drawn:
-        """Features `[P, N, Q, D]` by DivDrop, and the codes `[P, N, 36]` that the decoder makes of them.
+        """Features `[P, N, Q, D]` by DivDrop, and the codes `[P, N * noises, 36]` that the decoder makes of them.
 
         Without dropout (rate or layers 0) a prompt's N features are the same, and equal to `features`.
         """
-        samples, feats = len(keys[0]), []
+        feats = []
         for i in range(0, len(prompts), BLOCK_PROMPTS):
             block, block_keys = list(prompts[i : i + BLOCK_PROMPTS]), list(keys[i : i + BLOCK_PROMPTS])
             spare = BLOCK_PROMPTS - len(block)
@@ -68,9 +71,10 @@ class ContinuousLMM(ShapeWorldLMM):
             )  # fmt: skip
             feats.append(drawn[: len(block)].numpy().copy())
         feats_PNQD = np.concatenate(feats)
-        noise_keys = [noise_key(sampling.noise, key[:-1], key[-1]) for row in keys for key in row]
-        tokens = self.paint(feats_PNQD.reshape(-1, *feats_PNQD.shape[2:]), noise_keys)
-        return Drawn(tokens.reshape(len(prompts), samples, -1), feats_PNQD)
+        numbers = range(sampling.noises)
+        noise_keys = [noise_key(sampling.noise, key[:-1], key[-1], m) for row in keys for key in row for m in numbers]
+        each = np.repeat(feats_PNQD.reshape(-1, *feats_PNQD.shape[2:]), sampling.noises, 0)
+        return Drawn(self.paint(each, noise_keys).reshape(len(prompts), -1, L_IMAGE), feats_PNQD)
 
     def paint(self, feats_NQD: np.ndarray, noise_keys: Sequence[tuple]) -> np.ndarray:
         """Codes int64 `[n, 36]` of features, one key a picture for the decoder's noise (see `noise_key`)."""
@@ -93,6 +97,10 @@ class ContinuousLMM(ShapeWorldLMM):
     def features(self, prompts: Sequence[str]) -> Tensor:
         """Features `[B, Q, D]`, without dropout, with gradients."""
         return dream(self.model, self.queries, self._prefix(prompts), self.vocab.pad)
+
+    def feature_range(self, feats_NQD: np.ndarray) -> np.ndarray:
+        """Distance float64 `[n]` to the features that the decoder was trained on (see `FeatureRange`)."""
+        return self.decoder.range.distance(torch.from_numpy(feats_NQD)).numpy()
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """The weights that step 5 changes: the transformer and the queries; the decoder stays as it is."""

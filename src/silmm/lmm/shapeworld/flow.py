@@ -16,6 +16,7 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from silmm.lmm.shapeworld.feature_range import FeatureRange
 from silmm.shapeworld.scene import GRID
 
 STEPS = 6  # Euler steps
@@ -67,6 +68,7 @@ class FlowDecoder(nn.Module):
         )  # fmt: skip
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, cells)
+        self.range = FeatureRange(queries, features)  # of training: what it can be asked to draw
 
     def forward(self, x_BKd: Tensor, t_B: Tensor, feats_BQD: Tensor) -> Tensor:
         """Logits `[B, 9, C]` of the cells, given noisy latents `[B, 9, 4 d]`, times and features."""

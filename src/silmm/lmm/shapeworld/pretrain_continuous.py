@@ -21,13 +21,12 @@ from silmm.lmm.shapeworld.dream import DreamQueries, dream
 from silmm.lmm.shapeworld.flow import new_decoder
 from silmm.lmm.shapeworld.pretrain import Phase, descend, look_losses, muon_and_adamw, text_loss
 from silmm.settings import Pretrain
-from silmm.shapeworld.language import Spec
+from silmm.shapeworld.language import Spec, write_prompt
 from silmm.shapeworld.render import render
 from silmm.shapeworld.sample import sample_free_spec
 
 CELL_IMAGES = 8000  # pictures whose cells the decoder draws with
-
-
+RANGE_CAPTIONS = 2048  # captions whose features make the decoder's range
 MIX = data.Mix(draw=64, free=21, look=6, list=2, ask=2, write=2)
 
 
@@ -65,6 +64,20 @@ def losses(lmm: ContinuousLMM, batch: data.Batch, generator: torch.Generator) ->
         **look_losses(lmm.model, lmm.tokenizer, lmm.vocab, batch),
         "text": text_loss(lmm.model, lmm.vocab, batch),
     }
+
+
+@torch.no_grad()
+def measure_range(lmm: ContinuousLMM, pool: list[Spec], seed: int) -> None:
+    """Keep the range of the features that the decoder is trained on: those of right captions, mixed as in training.
+
+    Call it when the decoder freezes: its learning rate has come down to zero on the features as they are then.
+    """
+    rng = keyed.generator(seed, "pretrain", "range")
+    free = RANGE_CAPTIONS * MIX.free // MIX.draw
+    specs = [pool[rng.integers(len(pool))] for _ in range(RANGE_CAPTIONS - free)]
+    captions = [write_prompt(spec, rng) for spec in [*specs, *(sample_free_spec(rng) for _ in range(free))]]
+    blocks = [lmm.features(captions[i : i + MIX.draw]) for i in range(0, RANGE_CAPTIONS, MIX.draw)]
+    lmm.decoder.range.measure(torch.cat(blocks))
 
 
 def modules(lmm: ContinuousLMM) -> list[nn.Module]:

@@ -1,0 +1,159 @@
+"""How DivDrop's settings are chosen: its rate and number of layers on a grid, on the base, judged by the oracle.
+
+The counterpart of the paper's Figure 6 (best of ten by rate). Every cell of the grid draws the same samples of the same
+held-out prompts, with one decoder noise a prompt: masks of one name are nested (what a rate drops, every higher rate
+drops too), so that cells differ by rate and layers alone. What makes a good setting for step 2 is not the best single
+picture but samples among which the policy's own score finds one that is better than what it draws without dropout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from silmm import lmm as models
+from silmm.align.kc_dpo import distance, pool
+from silmm.errors import InputError
+from silmm.lmm.interface import LMM, ContinuousImages, Sampling
+from silmm.report import divdrop_grid as figure
+from silmm.report import stats
+from silmm.settings import Images
+from silmm.shapeworld import exam
+from silmm.shapeworld.language import CORE, SUBCATEGORIES
+from silmm.stages.questions import questions_of, split
+from silmm.stages.runtime import prepare, progress
+from silmm.stages.sampler import NOISE_WORDS, sampling_of
+from silmm.stages.scoring import image_score
+from silmm.stages.verdicts import verdicts
+
+RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+PROMPTS = 16  # of each sub-category of `core`
+QUESTION_TOKENS = 80
+Known = dict[tuple[str, bytes], tuple[bool, bool, float]]  # what is known of a prompt's picture; see `_judged`
+
+
+def run(settings: Images, *, ckpt: Path, seed: int, out: Path, threads: int = 1) -> None:
+    """Measure the grid on one policy, and write `out`.csv with a row a cell, `out`.png and `out`.pdf.
+
+    Args:
+        settings: as step 2 would draw, with `n` samples a prompt. Its rate joins the grid, and its rate and layers are
+            marked in the figure.
+        out: a suffix is dropped.
+
+    Raises:
+        InputError: a discrete LMM, or settings that do not fit this one.
+    """
+    prepare(threads)
+    policy = models.load(ckpt)
+    if not isinstance(policy, ContinuousImages):
+        raise InputError(f"{ckpt}: its images are {policy.images}: DivDrop is for a continuous LMM")
+    tests = [t for t in exam.prompts(PROMPTS * len(SUBCATEGORIES)) if t.subcategory in CORE]
+    chosen = sampling_of(settings)._replace(noises=1)  # one picture a sample
+    try:
+        rows = measure(policy, tests, _cells(chosen, policy.layers), seed, settings.n)
+    except ValueError as error:
+        raise InputError(f"{ckpt}: {error}") from None
+    lines = (
+        f"DivDrop's rate and layers: {policy.images} LMM, seed {seed}",
+        f"{settings.n} samples of each of {len(tests)} held-out prompts (core), {NOISE_WORDS[chosen.noise]}; masks at "
+        + ("the queries" if chosen.positions == "queries" else "all positions")
+        + f", site {chosen.site}",
+    )
+    figure.run(rows, out, lines, chosen=(chosen.rate, chosen.layers))
+
+
+def measure(
+    policy: LMM, tests: Sequence[exam.EvalPrompt], cells: Sequence[Sampling], seed: int, n: int
+) -> list[dict[str, Any]]:
+    """A row a cell, of n samples a prompt; ValueError for a cell that does not fit the policy."""
+    prompts = [t.prompt for t in tests]
+    asked = [split(text)[0] for text in policy.ask(prompts, max_tokens=QUESTION_TOKENS)]
+    keys = [[(seed, "divdrop", t.id, k) for k in range(n)] for t in tests]
+    rows, known = [], Known()
+    for cell in progress(cells, "divdrop-grid"):
+        tokens_PNL, feats_PNQD = policy.draw(prompts, keys, cell)
+        assert feats_PNQD is not None
+        judged_PN3 = _judged(policy, tests, asked, tokens_PNL, known)
+        rows.append(_row(cell, tests, judged_PN3, spread(feats_PNQD)))
+    return rows
+
+
+def _cells(chosen: Sampling, layers: int) -> list[Sampling]:
+    """No dropout, with the same decoder noise and with free noise, and the grid."""
+    plain = chosen._replace(rate=0.0, layers=0)
+    rates = sorted({*RATES, chosen.rate} - {0.0})
+    grid = [chosen._replace(rate=rate, layers=k) for k in range(1, layers + 1) for rate in rates]
+    return [plain, plain._replace(noise="free"), *grid]
+
+
+def spread(feats_PNQD: np.ndarray) -> np.ndarray:
+    """How far a prompt's samples are apart, `[P]`: the mean cosine distance of its pairs, position by position."""
+    feats = torch.from_numpy(feats_PNQD)
+    one, other = torch.triu_indices(feats.shape[1], feats.shape[1], 1)
+    between = [distance(pool(f[one], "query"), pool(f[other], "query"), "cosine").mean() for f in feats]
+    return torch.stack(between).numpy()
+
+
+def _judged(
+    policy: LMM, tests: Sequence[exam.EvalPrompt], asked: list, tokens_PNL: np.ndarray, known: Known
+) -> np.ndarray:
+    """Whether the whole prompt holds, whether it is malformed, and the policy's own score (nan where it asked nothing)
+    of each picture, `[P, N, 3]`.
+
+    Cells share most of their pictures: each is looked at once, and kept in `known` by prompt and tokens.
+    """
+    found = {(t.id, codes.tobytes()): (i, codes) for i, t in enumerate(tests) for codes in tokens_PNL[i]}
+    new = [name for name in found if name not in known]
+    if new:
+        at, codes = zip(*(found[name] for name in new), strict=True)
+        seen = verdicts(policy, [tests[i].spec for i in at], np.stack(codes))
+        answers = policy.answer(np.stack(codes), [[text for text, _ in asked[i]] for i in at])
+        for name, i, whole, malformed, probs in zip(new, at, seen.whole_N, seen.malformed_N, answers, strict=True):
+            questions = questions_of("e", asked[i]).questions
+            known[name] = whole, malformed, image_score(questions, probs) if questions else np.nan
+    return np.array(
+        [[known[t.id, codes.tobytes()] for codes in rows] for t, rows in zip(tests, tokens_PNL, strict=True)]
+    )
+
+
+def _row(
+    cell: Sampling, tests: Sequence[exam.EvalPrompt], judged_PN3: np.ndarray, spread_P: np.ndarray
+) -> dict[str, Any]:
+    """One row of the table: means over the sub-categories of `core`, with 95 % intervals over prompts."""
+    whole_PN, malformed_PN, score_PN = np.moveaxis(judged_PN3, 2, 0)
+    best_P = np.where(np.isnan(score_PN), -np.inf, score_PN).argmax(1)
+    by_prompt = {
+        "spread": spread_P,
+        "oracle_prompt": whole_PN.mean(1),
+        "best_of_n": np.take_along_axis(whole_PN, best_P[:, None], 1)[:, 0],
+        "best_of_n_oracle": whole_PN.max(1),
+        "malformed": malformed_PN.mean(1),
+        "score_sd": (score_PN - score_PN[:, :1]).std(1, ddof=1),
+    }
+    row = {name: getattr(cell, name) for name in ("rate", "layers", "site", "positions", "noise")}
+    row |= {"samples": whole_PN.shape[1], "prompts": len(tests)}
+    for name, values_P in by_prompt.items():
+        measured = _core(tests, values_P)
+        row[name] = measured.value
+        if name in figure.WITH_INTERVAL:
+            row[f"{name}_low"], row[f"{name}_high"] = stats.percentile_interval(measured.draws_R)
+    return row
+
+
+def _core(tests: Sequence[exam.EvalPrompt], values_P: np.ndarray) -> stats.Measured:
+    """The mean over sub-categories of a number a prompt, where there is one; nan if a sub-category has none."""
+    strata = []
+    for name in CORE:
+        mine = [i for i, t in enumerate(tests) if t.subcategory == name]
+        values = values_P[mine]
+        there = ~np.isnan(values)
+        ids = tuple(tests[i].id for i in mine)
+        if there.any():
+            strata.append(stats.measure(ids, np.nan_to_num(values), there, stratum=name))
+        else:
+            strata.append(stats.Measured(ids, np.nan, 0, np.full(stats.RESAMPLES, np.nan)))
+    return stats.mean_of(strata)
