@@ -187,24 +187,32 @@ def test_the_commands_run_on_the_smoke_config(smoke: Smoke) -> None:
 
 # ---- the README's numbers ------------------------------------------------------------------------------------------
 
-COLUMNS = (("t1.0", "oracle_prompt"), ("top_p0.9", "oracle_prompt"), ("t1.0", "oracle_question"))
+COLUMNS = {
+    "discrete": (("t1.0", "oracle_prompt"), ("top_p0.9", "oracle_prompt"), ("t1.0", "oracle_question")),
+    "continuous": (
+        ("fresh_noise", "oracle_prompt"),
+        ("constant_noise", "oracle_prompt"),
+        ("fresh_noise", "oracle_question"),
+    ),
+}
+CONTROLS = {"discrete": ("dpo", "sft", "random_score"), "continuous": ("sft", "random_score")}
 STUDY = ROOT / "docs/study/gains.csv"
 
 
-def results_rows(gains: list[dict[str, str]]) -> list[str]:
-    """The rows of the README's table of results, from gains.csv."""
+def results_rows(gains: list[dict[str, str]], lmm: str) -> list[str]:
+    """The rows of the README's table of results of an LMM, from gains.csv."""
     found = {
         (row["arm"], int(row["iteration"]), row["sampler"], row["metric"]): row
         for row in gains
-        if (row["lmm"], row["versus"], row["category"]) == ("discrete", "base", "core")
+        if (row["lmm"], row["versus"], row["category"]) == (lmm, "base", "core")
     }
     rows, last = [], max(iteration for arm, iteration, *_ in found if arm == "silmm")
-    policies = [("silmm", t) for t in range(1, last + 1)] + [(arm, last) for arm in ("dpo", "sft", "random_score")]
-    base = [found["silmm", last, *column]["base"] for column in COLUMNS]
+    policies = [("silmm", t) for t in range(1, last + 1)] + [(arm, last) for arm in CONTROLS[lmm]]
+    base = [found["silmm", last, *column]["base"] for column in COLUMNS[lmm]]
     rows.append("| base |" + "".join(f" {float(value):.3f} | |" for value in base))
     for arm, t in [*policies, ("best_of_n", 1)]:
         cells = []
-        for column in COLUMNS:
+        for column in COLUMNS[lmm]:
             row = found[arm, t, *column]
             low, high = (f"{float(row[end]):+.3f}" for end in ("ci_low", "ci_high"))
             cells.append(f" {float(row['value']):.3f} | {float(row['gain_abs']):+.3f} ({low} to {high}) |")
@@ -216,7 +224,8 @@ def results_rows(gains: list[dict[str, str]]) -> list[str]:
 @pytest.mark.skipif(not STUDY.is_file(), reason="the study's tables are not there")
 def test_the_readme_has_the_study_s_numbers_and_no_open_place() -> None:
     with STUDY.open(newline="") as stream:
-        rows = results_rows(list(csv.DictReader(stream)))
+        gains = list(csv.DictReader(stream))
+    rows = [row for lmm in COLUMNS for row in results_rows(gains, lmm)]
     text = README.read_text()
     missing = [row for row in rows if row not in text]
     assert not missing, "the README's table should hold\n" + "\n".join(rows)
