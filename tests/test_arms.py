@@ -115,7 +115,7 @@ def test_an_lmm_s_own_section_changes_the_general_ones_key_by_key() -> None:
     assert made["continuous"].settings["align"] == Align(lr=1e-5, batch=8)
     assert list(made["continuous"].arms) == ["gentle", "best_of_n", "random_score", "sft", "silmm"]
     assert made["continuous"].arms["gentle"].settings["align"] == Align(lr=1e-5, batch=8, beta=0.1)
-    assert made["continuous"].shipped == {}
+    assert made["continuous"].shipped == {0: "checkpoints/continuous_seed0"}
 
 
 @pytest.mark.parametrize(

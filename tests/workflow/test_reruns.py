@@ -82,7 +82,7 @@ def test_an_edit_of_the_losses_reruns_alignment_and_what_follows(finished: Path,
     edited("src/silmm/align/losses.py")
     counts = planned(finished)
     second = {"prompts": 1, "images": 2, "questions": 1, "score": 2, "gather": 1, "pairs": 1}
-    last = {"summarize": 1, "accuracy": 1, "contact_sheet": 1, "all": 1}
+    last = {"summarize": 1, "accuracy": 1, "contact_sheet": 1, "sample_sheet": 1, "all": 1}
     assert counts == {**second, "align": 5, "evaluate": 5, **last}
 
 
@@ -102,7 +102,7 @@ def test_another_setting_reruns_its_stage_and_what_follows(finished: Path) -> No
 def test_one_more_iteration_runs_only_what_is_new(finished: Path) -> None:
     counts = planned(finished, "--cores", "2", "--config", "iterations=3")
     new = {"prompts": 1, "images": 2, "questions": 1, "score": 2, "gather": 1, "pairs": 1, "align": 1, "evaluate": 1}
-    assert counts == {**new, "summarize": 1, "accuracy": 1, "contact_sheet": 1, "all": 1}
+    assert counts == {**new, "summarize": 1, "accuracy": 1, "contact_sheet": 1, "sample_sheet": 1, "all": 1}
 
 
 def test_one_more_arm_runs_only_what_is_new(finished: Path) -> None:

@@ -48,9 +48,10 @@ def test_no_temporary_file_stays(smoke: Smoke) -> None:
 
 @pytest.mark.xdist_group("smoke")
 def test_the_same_bytes_on_one_core(smoke: Smoke, tmp_path: Path) -> None:
-    """Iteration 1 of the main arm and of a control, again; iteration 2 asks for nothing else."""
+    """Iteration 1 of the main arm and of a control, again; iteration 2 asks for nothing else. And in two shards."""
     arms = "arms={dpo: null, sft: null, best_of_n: null}"
-    run_snakemake(ROOT, tmp_path, "--cores", "1", *SMOKE, "--config", "iterations=1", arms)
+    own = "continuous={arms: {kc_dpo: null, random_score: null, sft: null, best_of_n: null}}"
+    run_snakemake(ROOT, tmp_path, "--cores", "1", *SMOKE, "--config", "iterations=1", arms, own)
     first, second = contract_files(smoke.results), contract_files(tmp_path / "results/smoke")
     of_all = {name for name in second if "/" not in name or name.startswith("figures/")}  # tables of more arms
     assert len(second) > 30
