@@ -100,7 +100,7 @@ def test_another_setting_reruns_its_stage_and_what_follows(finished: Path) -> No
 
 
 def test_one_more_iteration_runs_only_what_is_new(finished: Path) -> None:
-    counts = planned(finished, "--cores", "2", "--config", "iterations=3")
+    counts = planned(finished, "--cores", "2", "--config", "lmms=[discrete]", "iterations=3")
     new = {"prompts": 1, "images": 2, "questions": 1, "score": 2, "gather": 1, "pairs": 1, "align": 1, "evaluate": 1}
     assert counts == {**new, "summarize": 1, "accuracy": 1, "contact_sheet": 1, "sample_sheet": 1, "all": 1}
 
@@ -111,7 +111,7 @@ def test_one_more_arm_runs_only_what_is_new(finished: Path) -> None:
 
 
 def test_cores_and_shared_arms_change_no_byte(finished: Path, tmp_path: Path) -> None:
-    run_snakemake(finished, tmp_path, "--cores", "1", "--config", "iterations=2")
+    run_snakemake(finished, tmp_path, "--cores", "1", "--config", "lmms=[discrete]", "iterations=2")
     assert contract_files(tmp_path / "results") == contract_files(finished / "results")
 
 
