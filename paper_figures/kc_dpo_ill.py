@@ -20,10 +20,10 @@ import pandas as pd
 from silmm.errors import InputError
 from silmm.records import AlignStats, read_json
 from silmm.report import tables
-from silmm.report.accuracy import STYLE, save
 from silmm.report.entries import BASE, Aligned
 from silmm.report.kc_dpo_curves import read_steps, smooth
 from silmm.report.panels import COLORS, DASHES, GREY, INK, MAIN_COLOR
+from silmm.report.style import STYLE, save
 from silmm.report.summarize import SUMMARY
 
 HEALTHY, GAMMA = "silmm", "\N{GREEK SMALL LETTER GAMMA}"

@@ -6,10 +6,15 @@ python paper_figures/kc_dpo_table.py --gains docs/study/kc_dpo_gains.csv
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import pandas as pd
 from study_tables import interval, table
+
+from silmm.errors import InputError
+from silmm.report import tables
+from silmm.report.summarize import GAINS
 
 SAMPLERS = ("fresh_noise", "constant_noise")
 
@@ -36,8 +41,11 @@ def main() -> None:
     parser.add_argument("--gains", type=Path, required=True, help="gains.csv of a run of config/kc_dpo.yaml")
     args = parser.parse_args()
     head = ("arm", "fresh noise", "gain", "95 % (prompts)", "constant noise", "gain", "95 % (prompts)")
-    print(table(head, rows(pd.read_csv(args.gains))))
+    print(table(head, rows(tables.read(args.gains, GAINS))))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"kc_dpo_table: error: {error}")

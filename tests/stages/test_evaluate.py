@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import types
+from pathlib import Path
 
 import numpy as np
+import pytest
 
-from silmm.records import EVAL
+from silmm.records import EVAL, PAIRS, Prompt, RecordError, write_jsonl, write_table
 from silmm.shapeworld import exam
 from silmm.shapeworld.oracle import read
 from silmm.shapeworld.render import render
+from silmm.stages import evaluate
 from silmm.stages.evaluate import _judge
 
 
@@ -32,3 +35,18 @@ def test_the_objects_are_those_that_the_oracle_reads() -> None:
     found = {(prompt, sample): (objects, bad) for prompt, sample, objects, bad in rows}
     places = [(t.id, k) for t in tests for k in range(2)]
     assert [found[place] for place in places] == [(n, i == 3) for i, n in enumerate(counts)]
+
+
+@pytest.mark.parametrize(
+    ("prompt_id", "message"),
+    [("p9", "prompt p9 is not in .*prompts.jsonl"), ("p0", "sample 1 of prompt p0 is in none of the folders .*shard-0")],
+)
+def test_pairs_of_other_images_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prompt_id: str, message: str
+) -> None:
+    write_jsonl(tmp_path / "prompts.jsonl", [Prompt("p0", "attribute", "color", "a red circle", 0)])
+    columns = dict(zip(PAIRS.columns, ([prompt_id], [0], [1], [0.5], [0.1]), strict=True))
+    write_table(tmp_path / "pairs.parquet", columns, PAIRS)
+    monkeypatch.setattr(evaluate, "read_tokens", lambda _: {("p0", 0): np.zeros((1, 36), np.int64)})
+    with pytest.raises(RecordError, match=message):
+        evaluate._pairing(None, tmp_path / "pairs.parquet", tmp_path / "prompts.jsonl", (tmp_path / "shard-0",))  # type: ignore[arg-type]

@@ -144,12 +144,16 @@ def role_of(lmm, arm):
     return ",role=untrained" if arm != "base" and not arms_of_lmm[arm].train else ""
 
 
+def entry(lmm, arm, seed, t, folder):
+    """What names a policy, and its folder, on the command line."""
+    return f"lmm={lmm},arm={arm},seed={seed},iteration={t}{role_of(lmm, arm)},dir={shlex.quote(str(folder))}"
+
+
 def entry_options(wildcards, input):
     """One --entry a judged policy; the tables stand in the order of `judged`."""
-    folders = [shlex.quote(str(Path(table).parent)) for table in input.tables]
     return " ".join(
-        f"--entry lmm={lmm},arm={arm},seed={seed},iteration={t}{role_of(lmm, arm)},dir={folder}"
-        for (lmm, arm, seed, t, _), folder in zip(judged(), folders)
+        f"--entry {entry(lmm, arm, seed, t, Path(table).parent)}"
+        for (lmm, arm, seed, t, _), table in zip(judged(), input.tables)
     )
 
 
@@ -170,8 +174,7 @@ def alignments():
 def aligned_options(wildcards, input):
     """One --aligned each; the folders stand in the order of `alignments`."""
     return " ".join(
-        f"--aligned lmm=continuous,arm={arm},seed={SEEDS[0]},iteration={t}{role_of('continuous', arm)}"
-        f",dir={shlex.quote(str(folder))}"
+        f"--aligned {entry('continuous', arm, SEEDS[0], t, folder)}"
         for (arm, t, _), folder in zip(alignments(), input.ckpts)
     )
 

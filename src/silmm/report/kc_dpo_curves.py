@@ -30,9 +30,9 @@ import pandas as pd
 from silmm.errors import InputError, RecordError
 from silmm.records import AlignStats, read_json
 from silmm.report import tables
-from silmm.report.accuracy import STYLE, save
 from silmm.report.entries import BASE, Aligned
 from silmm.report.panels import DASHES, GREY, INK, Look, looks
+from silmm.report.style import STYLE, save
 from silmm.report.summarize import SUMMARY
 
 SMOOTH = 9  # steps

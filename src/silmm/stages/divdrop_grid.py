@@ -24,15 +24,13 @@ from silmm.report import stats
 from silmm.settings import Images
 from silmm.shapeworld import exam
 from silmm.shapeworld.language import CORE, SUBCATEGORIES
-from silmm.stages.questions import questions_of, split
+from silmm.stages.own_score import ask, own_scores
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import NOISE_WORDS, sampling_of
-from silmm.stages.scoring import image_score
 from silmm.stages.verdicts import verdicts
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
 PROMPTS = 16  # of each sub-category of `core`
-QUESTION_TOKENS = 80
 Known = dict[tuple[str, bytes], tuple[bool, bool, float]]  # what is known of a prompt's picture; see `_judged`
 
 
@@ -71,7 +69,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """A row a cell, of n samples a prompt; ValueError for a cell that does not fit the policy."""
     prompts = [t.prompt for t in tests]
-    asked = [split(text)[0] for text in policy.ask(prompts, max_tokens=QUESTION_TOKENS)]
+    asked = ask(policy, prompts)
     keys = [[(seed, "divdrop", t.id, k) for k in range(n)] for t in tests]
     rows, known = [], Known()
     for cell in progress(cells, "divdrop-grid"):
@@ -111,10 +109,9 @@ def _judged(
     if new:
         at, codes = zip(*(found[name] for name in new), strict=True)
         seen = verdicts(policy, [tests[i].spec for i in at], np.stack(codes))
-        answers = policy.answer(np.stack(codes), [[text for text, _ in asked[i]] for i in at])
-        for name, i, whole, malformed, probs in zip(new, at, seen.whole_N, seen.malformed_N, answers, strict=True):
-            questions = questions_of("e", asked[i]).questions
-            known[name] = whole, malformed, image_score(questions, probs) if questions else np.nan
+        scores = own_scores(policy, np.stack(codes), [asked[i] for i in at])
+        for name, whole, malformed, score in zip(new, seen.whole_N, seen.malformed_N, scores, strict=True):
+            known[name] = whole, malformed, np.nan if score is None else score
     return np.array(
         [[known[t.id, codes.tobytes()] for codes in rows] for t, rows in zip(tests, tokens_PNL, strict=True)]
     )

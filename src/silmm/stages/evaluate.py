@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from silmm import lmm as models
+from silmm.errors import RecordError
 from silmm.lmm.interface import LMM
 from silmm.records import EVAL, PAIRS, EvalStats, Metric, Prompt, read_jsonl, read_table, write_json, write_table
 from silmm.settings import Evaluate
@@ -15,15 +17,14 @@ from silmm.shapeworld import exam
 from silmm.shapeworld.language import SUBCATEGORIES, parse_prompt, units, write_question
 from silmm.shapeworld.oracle import judge, read
 from silmm.stages.feature_range import feature_ranges
-from silmm.stages.questions import coverage, questions_of, split
+from silmm.stages.own_score import ask, own_scores
+from silmm.stages.questions import coverage
 from silmm.stages.representations import read_tokens
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import parse_sampler, parse_samplers
-from silmm.stages.scoring import image_score
 
 SIGHTS = 160  # specifications in the looking test
 WRITTEN = 256  # prompts that the policy writes in the writing test
-QUESTION_TOKENS = 80
 BLOCK = 64  # prompts
 
 
@@ -44,7 +45,7 @@ def run(
     policy = models.load(ckpt)
     parse_samplers(settings.samplers, policy.images)
     tests = exam.prompts(settings.prompts)
-    asked = [split(text)[0] for text in policy.ask([t.prompt for t in tests], max_tokens=QUESTION_TOKENS)]
+    asked = ask(policy, [t.prompt for t in tests])
     metrics = _coverage(tests, asked) + _looking(policy) + _writing(policy, seed)
     for how, distances in feature_ranges(policy, tests, prompts, images).items():
         metrics += _mean_by("feature_range", how, distances)
@@ -124,10 +125,7 @@ def _keep_best(
 ) -> tuple[np.ndarray, list[list[float | None]]]:
     """The best of each `best_of` draws by the policy's own score, and the scores; None where it asked nothing."""
     p, draws, length = tokens_PNL.shape
-    questions = [[text for text, _ in rows] for rows in asked for _ in range(draws)]
-    answers = policy.answer(tokens_PNL.reshape(-1, length), questions)
-    records = [questions_of("e", rows).questions for rows in asked for _ in range(draws)]
-    scores = [image_score(r, a) if len(r) else None for r, a in zip(records, answers, strict=True)]
+    scores = own_scores(policy, tokens_PNL.reshape(-1, length), [rows for rows in asked for _ in range(draws)])
     ranked = np.array([-np.inf if s is None else s for s in scores]).reshape(p, settings.n, settings.best_of)
     best = ranked.argmax(-1) + settings.best_of * np.arange(settings.n)
     kept = np.take_along_axis(tokens_PNL, best[..., None], 1)
@@ -159,7 +157,14 @@ def _pairing(policy: LMM, pairs: Path, prompts: Path, images: tuple[Path, ...]) 
     tokens = read_tokens(images)
     rows = read_table(pairs, PAIRS).to_pylist()
     needed = sorted({(r["prompt_id"], r[side]) for r in rows for side in ("chosen", "rejected")})
-    scenes = {key: read(policy.render(tokens[key])) for key in needed}
+    for prompt_id, sample in needed:
+        if prompt_id not in text:
+            raise RecordError(f"{pairs}: prompt {prompt_id} is not in {prompts}")
+        if (prompt_id, sample) not in tokens:
+            folders = ", ".join(map(str, images))
+            raise RecordError(f"{pairs}: sample {sample} of prompt {prompt_id} is in none of the folders {folders}")
+    found = iter(read(policy.render(np.concatenate([tokens[key] for key in needed]))))
+    scenes = {key: list(itertools.islice(found, len(tokens[key]))) for key in needed}
 
     def held(prompt_id: str, sample: int) -> float:
         spec = parse_prompt(text[prompt_id].prompt)

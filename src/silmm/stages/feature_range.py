@@ -38,7 +38,7 @@ def feature_ranges(
     found = {"no_dropout": _by([test.subcategory for test in tests], policy.feature_range(np.concatenate(feats)))}
     if prompts and images:
         subcategory = {row.id: row.subcategory for row in read_jsonl(prompts, Prompt)}
-        drawn = dict(sorted(read_features(images).items()))  # in one order, however it is sharded
+        drawn = read_features(images)
         if lost := sorted({prompt_id for prompt_id, _ in drawn} - set(subcategory)):
             raise RecordError(f"{prompts}: prompt {lost[0]} is not in it, and there are images of it")
         names = [subcategory[prompt_id] for prompt_id, _ in drawn]

@@ -11,12 +11,10 @@ from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.records import atomic_dir, atomic_file
 from silmm.settings import Images
-from silmm.stages.questions import questions_of, split
+from silmm.stages import own_score
 from silmm.stages.runtime import prepare
 from silmm.stages.sampler import sampling_of
-from silmm.stages.scoring import image_score
 
-QUESTION_TOKENS = 80
 SCALE = 8  # pictures for people are shown this much larger
 
 
@@ -41,12 +39,9 @@ def draw(
         tokens = lmm.draw([prompt], keys, sampling_of(settings)).tokens_PNL[0]
     except ValueError as error:
         raise InputError(str(error)) from None
-    asked, _ = split(lmm.ask([prompt], max_tokens=QUESTION_TOKENS)[0])
-    scores = [float("nan")] * n
+    (asked,) = own_score.ask(lmm, [prompt])
+    scores = [float("nan") if s is None else s for s in own_score.own_scores(lmm, tokens, [asked] * n)]
     if asked:
-        rows = questions_of("draw", asked).questions
-        answers = lmm.answer(tokens, [[text for text, _ in asked]] * n)
-        scores = [image_score(rows, a) for a in answers]
         print("questions: " + " ".join(text for text, _ in asked))
     else:
         print("questions: none (the LMM wrote no well-formed question, so there are no scores)")

@@ -68,7 +68,7 @@ def read_tokens(folders: Sequence[Path]) -> dict[Key, np.ndarray]:
 
 
 def _by_key(folders: Sequence[Path], name: str) -> dict[Key, np.ndarray]:
-    """One row a sample, or the rows of its pictures."""
+    """One row a sample, or the rows of its pictures, in one order however they are sharded."""
     out: dict[Key, np.ndarray] = {}
     for folder in folders:
         found: dict[Key, list[np.ndarray]] = defaultdict(list)
@@ -77,4 +77,4 @@ def _by_key(folders: Sequence[Path], name: str) -> dict[Key, np.ndarray]:
                 raise RecordError(f"{folder}: sample {sample} of prompt {prompt_id} is in another shard too")
             found[prompt_id, sample].append(row)
         out |= {key: np.stack(rows) if name == "tokens" else rows[0] for key, rows in found.items()}
-    return out
+    return dict(sorted(out.items()))
