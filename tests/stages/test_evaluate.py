@@ -39,7 +39,10 @@ def test_the_objects_are_those_that_the_oracle_reads() -> None:
 
 @pytest.mark.parametrize(
     ("prompt_id", "message"),
-    [("p9", "prompt p9 is not in .*prompts.jsonl"), ("p0", "sample 1 of prompt p0 is in none of the folders .*shard-0")],
+    [
+        ("p9", "prompt p9 is not in .*prompts.jsonl"),
+        ("p0", "sample 1 of prompt p0 is in none of the folders .*shard-0"),
+    ],
 )
 def test_pairs_of_other_images_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prompt_id: str, message: str
