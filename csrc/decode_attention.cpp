@@ -5,38 +5,14 @@
 #include <limits>
 #include <vector>
 
+#include "exp.h"
 #include "isa.h"
 
 namespace silmm {
 namespace {
 
-constexpr float kLog2e = 1.44269504f;
-constexpr float kLn2Hi = 0.693359375f, kLn2Lo = -2.12194440e-4f;  // ln 2 in two parts (Cephes)
-constexpr float kRound = 12582912.0f;                             // 1.5 * 2^23: adding it rounds to an integer
-constexpr float kLowest = -87.0f;                                 // exp is a normal number from here on
 constexpr int64_t kLanes = 16;
 constexpr int kRows = 4;
-
-// exp(x) for x <= 0, relative error below 2e-7. NaN stays NaN. Branch-free, so it vectorises.
-SILMM_INLINE float exp_of(float x) {
-    x = x < kLowest ? kLowest : x;
-    const float shifted = x * kLog2e + kRound;
-    const float k = shifted - kRound;
-    const float r = (x - k * kLn2Hi) - k * kLn2Lo;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = (p * r * r + r) + 1.0f;
-    int32_t bits;
-    std::memcpy(&bits, &shifted, sizeof bits);
-    bits = static_cast<int32_t>(static_cast<uint32_t>(bits) << 23) + (127 << 23);  // 2^k
-    float scale;
-    std::memcpy(&scale, &bits, sizeof scale);
-    return p * scale;
-}
 
 SILMM_INLINE void rotate(const float* x, const float* cos, const float* sin, int64_t dim, float scale,
                          float* __restrict out) {
