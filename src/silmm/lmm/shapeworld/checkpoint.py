@@ -19,12 +19,13 @@ from silmm.lmm.shapeworld.model import ShapeWorldLlama
 from silmm.lmm.shapeworld.vq import VQTokenizer
 
 FAMILY = "shapeworld_discrete"
-_CARD = """---
+_FRONT = """---
 library_name: transformers
 license: apache-2.0
 tags: [silmm, shapeworld]
 ---
-# A discrete ShapeWorld LMM
+"""
+_CARD = """# A discrete ShapeWorld LMM
 
 Made by silmm: a tiny `LlamaForCausalLM` over words and visual tokens, with a place embedding for the visual ones
 (`rows`, `cols`), that draws, looks, asks and writes in ShapeWorld.
@@ -47,7 +48,7 @@ def save_shared(lmm: ShapeWorldLMM, folder: Path, extra: dict[str, Any], card: s
     save_weights(lmm.model, folder / "model.safetensors")
     save_weights(lmm.tokenizer, folder / "visual_tokenizer.safetensors")
     lmm.vocab.tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / "README.md").write_text(_FRONT + card, encoding="utf-8")
 
 
 def save_weights(module: torch.nn.Module, file: Path) -> None:

@@ -13,12 +13,7 @@ from silmm.lmm.shapeworld.dream import DreamQueries
 from silmm.lmm.shapeworld.flow import FlowDecoder
 
 FAMILY = "shapeworld_continuous"
-_CARD = """---
-library_name: transformers
-license: apache-2.0
-tags: [silmm, shapeworld]
----
-# A continuous ShapeWorld LMM
+_CARD = """# A continuous ShapeWorld LMM
 
 Made by silmm: a tiny `LlamaForCausalLM` over words and visual tokens that looks, asks and writes in ShapeWorld, and
 draws with dream queries, whose last hidden states a flow-matching decoder turns into a picture.
