@@ -94,7 +94,9 @@ def test_a_long_plan_is_resolved_at_once() -> None:
 
 def test_options_hand_over_every_setting() -> None:
     made = plan(config(pairs={"top_n": 2, "min_gap": 0, "product": True}, evaluate={"samplers": ["t1.0", "a b"]}))
-    assert made.options("pairs", "random_score") == "--scorer random --top-n 2 --product --min-gap 0.0"
+    assert made.options("pairs", "random_score") == (
+        "--scorer random --top-n 2 --product --min-gap 0.0 --winner any --prompts 0 --spoiled 0.0"
+    )
     assert made.options("evaluate").startswith("--n-prompts ")
     assert made.options("evaluate", "best_of_n").endswith("--samplers 't1.0,a b' --best-of 8")
 

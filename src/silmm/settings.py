@@ -75,6 +75,11 @@ class Images:
 class Questions:
     """Step 3: the policy splits each prompt into yes/no questions (greedy decoding)."""
 
+    strategy: str = _doc(
+        "self",
+        "the policy writes questions, or the prompt, or each of its phrases, is one (paper, Table 2)",
+        choices=("self", "prompt", "phrase"),
+    )
     max_tokens: int = _doc(80, "longest answer in tokens", low=1)
 
 
@@ -89,10 +94,20 @@ class Score:
 class Pairs:
     """Step 4b: best and worst images make preference pairs."""
 
-    scorer: str = _doc("self", "what ranks the images", choices=("self", "random", "oracle"))
+    scorer: str = _doc(
+        "self",
+        "what ranks the images: mean p(yes) - p(no); ratio of yes; the mean where a question counts as no if its parent"
+        " does not hold; chance; the oracle",
+        choices=("self", "ratio", "dependent", "random", "oracle"),
+    )
     top_n: int = _doc(4, "the top_n best images meet the top_n worst", low=1)
     product: bool = _doc(False, "all top_n x top_n combinations, instead of best/worst, second best/second worst, ...")
     min_gap: float = _doc(0.1, "smallest score difference between chosen and rejected", low=0.0)
+    winner: str = _doc(
+        "any", "which images may be chosen: any, or those with every question answered yes", choices=("any", "all_yes")
+    )
+    prompts: int = _doc(0, "pairs of the first so many prompts alone (0: of all)", low=0)
+    spoiled: float = _doc(0.0, "share of answers that are swapped: a worse judge, on purpose", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)

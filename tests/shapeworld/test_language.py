@@ -20,6 +20,7 @@ from silmm.shapeworld.language import (
     lexicon,
     parse_prompt,
     parse_question,
+    phrases,
     units,
     write_prompt,
     write_question,
@@ -142,3 +143,18 @@ def test_wordings_are_unambiguous() -> None:
     assert len(set(phrases)) == len(phrases)
     assert not any(a != b and b.startswith(a + " ") for a, b in itertools.permutations(phrases, 2))
     assert Unit("total", None, 2).key() == "total(2)"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cut"),
+    [
+        ("a red circle", ["a red circle"]),
+        ("a red circle , a star and two small squares", ["a red circle", "a star", "two small squares"]),
+        ("a red circle on top of a blue square", ["a red circle", "on top of a blue square"]),
+        ("a circle partly hidden by a star plus a square", ["a circle", "partly hidden by a star", "a square"]),
+        ("not in the language", ["not in the language"]),
+        ("", []),
+    ],
+)
+def test_phrases(prompt: str, cut: list[str]) -> None:
+    assert phrases(prompt) == cut

@@ -11,7 +11,7 @@ from silmm.errors import InputError
 from silmm.records import PAIRS, SCORES, PromptQuestions, Question, RecordError, read_table, write_jsonl, write_table
 from silmm.settings import Pairs
 from silmm.stages.pairs import choose, run
-from silmm.stages.scoring import image_score, score_images
+from silmm.stages.scoring import answers_of, image_score
 
 YES, NO = Question("q0", "is there a red circle ?"), Question("q1", "is there a blue square ?", "no")
 
@@ -94,10 +94,61 @@ def test_a_missing_answer_is_an_error(tmp_path: Path) -> None:
     qa = [PromptQuestions("p0", (), (YES, NO))]
     table = dict(zip(SCORES.columns, (["p0"], [0], ["q0"], [0.9], [0.1]), strict=True))
     with pytest.raises(RecordError, match="sample 0 of prompt p0 do not match qa.jsonl"):
-        score_images(table, qa)
+        answers_of(table, qa)
 
 
 def test_no_pairs_at_all_is_an_error(tmp_path: Path) -> None:
     paths = files(tmp_path, [("p0", 0, "q0", 0.5, 0.5), ("p0", 1, "q0", 0.5, 0.5)])
     with pytest.raises(InputError, match="no two images of a prompt differ by more than pairs.min_gap = 0.1"):
         run(Pairs(), **paths, images=(), seed=0, iteration=1)
+
+
+def test_ratio_counts_the_questions_answered_as_expected() -> None:
+    answers = np.array([[0.9, 0.1], [0.6, 0.3], [0.5, 0.5]])
+    assert image_score([YES, NO, Question("q2", "is there a star ?")], answers, "ratio") == pytest.approx(1 / 3)
+
+
+def test_a_child_counts_only_if_its_parents_hold() -> None:
+    things = [Question("q0", "is there a red circle ?"), Question("q1", "is there a blue square ?")]
+    relation = Question("q2", "is a red circle left of a blue square ?", parents=("q0", "q1"))
+    seen = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
+    assert image_score([*things, relation], seen, "dependent") == image_score([*things, relation], seen)
+    lost = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+    assert image_score([*things, relation], lost, "dependent") == pytest.approx((0.8 - 0.6 - 1) / 3)
+
+
+ROWS = [(f"p{i}", k, "q0", p, 1 - p) for i in range(4) for k, p in enumerate((0.9, 0.6, 0.4, 0.1))]
+
+
+def paired(tmp_path: Path, settings: Pairs, rows: list[tuple] = ROWS) -> list[tuple]:
+    paths = files(tmp_path, rows)
+    run(settings, **paths, images=(), seed=0, iteration=1)
+    found = read_table(paths["out"], PAIRS).to_pylist()
+    return [(row["prompt_id"], row["chosen"], row["rejected"]) for row in found]
+
+
+def test_pairs_of_the_first_prompts_alone(tmp_path: Path) -> None:
+    everything = paired(tmp_path, Pairs(top_n=1))
+    assert {p for p, *_ in everything} == {"p0", "p1", "p2", "p3"}
+    assert paired(tmp_path, Pairs(top_n=1, prompts=2)) == [row for row in everything if row[0] in ("p0", "p1")]
+
+
+def test_only_an_image_with_every_answer_yes_may_win(tmp_path: Path) -> None:
+    assert ("p0", 1, 2) in paired(tmp_path, Pairs(top_n=2))
+    doubtful = [(p, k, q, *((0.4, 0.6) if k == 1 else (yes, no))) for p, k, q, yes, no in ROWS]
+    assert [row[1:] for row in paired(tmp_path, Pairs(top_n=2, winner="all_yes"), doubtful)] == [(0, 3)] * 4
+    sad = [(p, k, q, yes / 2, 1 - yes / 2) for p, k, q, yes, _ in ROWS]
+    with pytest.raises(InputError, match="with every answer yes for the better one"):
+        paired(tmp_path, Pairs(top_n=2, winner="all_yes"), sad)
+
+
+def test_a_spoiled_judge_swaps_that_share_of_answers(tmp_path: Path) -> None:
+    rows = [(f"p{i:03d}", k, "q0", p, 1 - p) for i in range(400) for k, p in enumerate((0.9, 0.1))]
+    right = [row[1:] == (0, 1) for row in paired(tmp_path, Pairs(top_n=1), rows)]
+    assert len(right) == 400 and all(right)
+    settings = Pairs(top_n=1, spoiled=0.3)
+    spoiled = paired(tmp_path, settings, rows)
+    assert spoiled == paired(tmp_path, settings, rows)
+    # both right 0.49, both wrong 0.09, else a tie, which gives no pair
+    assert len(spoiled) / 400 == pytest.approx(0.58, abs=0.07)
+    assert np.mean([row[1:] == (0, 1) for row in spoiled]) == pytest.approx(0.49 / 0.58, abs=0.07)

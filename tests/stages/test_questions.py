@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
+
+from silmm.records import Prompt, PromptQuestions, read_jsonl, write_jsonl
+from silmm.settings import Questions
+from silmm.stages import questions
 from silmm.stages.questions import coverage, questions_of, split
 
 TEXT = (
@@ -29,3 +37,25 @@ def test_relations_have_their_things_as_parents() -> None:
     record = questions_of("p0", split(TEXT)[0])
     assert [q.parents for q in record.questions] == [(), (), ("q0", "q1"), ()]
     assert record.units[2] == "relation(left, red circle, blue square)"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "texts"),
+    [
+        ("prompt", ["a red circle to the left of a blue square ?"]),
+        ("phrase", ["a red circle ?", "to the left of a blue square ?"]),
+    ],
+)
+def test_the_prompt_or_its_phrases_as_questions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str, texts: list[str]
+) -> None:
+    monkeypatch.setattr(questions.models, "load", lambda _: None)  # nothing is asked of the policy
+    prompt = Prompt("p0", "layout", "spatial_2d", "a red circle to the left of a blue square", 0)
+    write_jsonl(tmp_path / "prompts.jsonl", [prompt])
+    paths = {"prompts": tmp_path / "prompts.jsonl", "out": tmp_path / "qa.jsonl", "stats": tmp_path / "qa.stats.json"}
+    questions.run(Questions(strategy=strategy), ckpt=tmp_path, **paths)
+    (record,) = read_jsonl(paths["out"], PromptQuestions)
+    assert [q.text for q in record.questions] == texts
+    assert [q.expected for q in record.questions] == ["yes"] * len(texts)
+    assert record.units == ()
+    assert json.loads(paths["stats"].read_text())["questions"] == len(texts)

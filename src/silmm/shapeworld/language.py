@@ -217,6 +217,24 @@ def parse_prompt(text: str) -> Spec | None:
     return spec
 
 
+def phrases(text: str) -> list[str]:
+    """A prompt cut at joiners, commas and before relations: `a red circle`, `left of a blue square`. Any text will do:
+    what is not in the language stays where it is."""
+    words = text.split()
+    found: list[list[str]] = [[]]
+    while words:
+        before = len(words)
+        phrase = words[:]
+        if words[0] in (*JOINERS, ","):
+            words.pop(0)
+            found.append([])
+        elif _take_relation(words):
+            found.append(phrase[: before - len(words)])
+        else:
+            found[-1].append(words.pop(0))
+    return [" ".join(phrase) for phrase in found if phrase]
+
+
 def parse_question(text: str) -> Unit | None:
     """The unit that a question asks about, or None if it is not a question of ShapeWorld's language."""
     words = text.split()

@@ -48,7 +48,7 @@ def load_preferences(
     asked = [
         (text[r.prompt_id].prompt, " ".join(q.text for q in r.questions))
         for r in read_jsonl(qa, PromptQuestions)
-        if r.questions and r.prompt_id in text
+        if r.units and r.prompt_id in text  # without units, they are not the policy's own words
     ]
     return Preferences(
         [text[row["prompt_id"]].prompt for row in rows],

@@ -13,19 +13,21 @@ from silmm import rng as keyed
 from silmm.errors import InputError
 from silmm.records import PAIRS, SCORES, PromptQuestions, RecordError, read_jsonl, read_table, write_table
 from silmm.settings import Pairs
-from silmm.stages.scoring import score_images
+from silmm.stages.scoring import Answers, answers_of, score_images
 
 
-def choose(scores: dict[int, float], settings: Pairs) -> list[tuple[int, int]]:
+def choose(scores: dict[int, float], settings: Pairs, winners: set[int] | None = None) -> list[tuple[int, int]]:
     """(chosen, rejected) samples of one prompt: the top_n against the bottom_n, in order or all combinations.
 
-    Ties are broken by sample number. A pair needs a gap of more than `min_gap`, and never holds one sample twice.
+    Ties are broken by sample number. A pair needs a gap of more than `min_gap`, and never holds one sample twice; its
+    chosen one is among `winners`, where these are given.
     """
     ranked = sorted(scores, key=lambda k: (-scores[k], k))
     n = min(settings.top_n, len(ranked) // 2)
     top, bottom = ranked[:n], ranked[::-1][:n]
     drafts = [(a, b) for a in top for b in bottom] if settings.product else list(zip(top, bottom, strict=True))
-    return [(a, b) for a, b in drafts if scores[a] - scores[b] > settings.min_gap]
+    allowed = scores.keys() if winners is None else winners
+    return [(a, b) for a, b in drafts if scores[a] - scores[b] > settings.min_gap and a in allowed]
 
 
 def run(
@@ -42,23 +44,48 @@ def run(
     """Pair by the LMM's own score; `random` shuffles the scores among a prompt's images: same gaps, no information."""
     table = read_table(scores, SCORES).to_pydict()
     questions = read_jsonl(qa, PromptQuestions)
-    by_prompt = score_images(table, questions)
+    answers = answers_of(table, questions)
+    if settings.prompts:
+        answers = {p: answers[p] for p in sorted(answers)[: settings.prompts]}
+    if settings.spoiled:
+        answers = _spoiled(answers, settings.spoiled, (seed, "spoiled", iteration))
+    by_prompt = score_images(answers, questions, "self" if settings.scorer in ("random", "oracle") else settings.scorer)
     if settings.scorer == "oracle":
-        by_prompt = _oracle_scores(images, questions)
+        by_prompt = {p: s for p, s in _oracle_scores(images, questions).items() if p in answers}
     if settings.scorer == "random":
         by_prompt = {p: _shuffled(s, (seed, "pairs", iteration, p)) for p, s in by_prompt.items()}
+    winners = _all_yes(answers, questions) if settings.winner == "all_yes" else None
     columns: dict[str, list] = {name: [] for name in PAIRS.columns}
     for prompt_id in sorted(by_prompt):
         own = by_prompt[prompt_id]
-        for chosen, rejected in choose(own, settings):
+        for chosen, rejected in choose(own, settings, None if winners is None else winners[prompt_id]):
             row = (prompt_id, chosen, rejected, own[chosen], own[rejected])
             for name, value in zip(columns, row, strict=True):
                 columns[name].append(value)
     n, prompts = len(columns["chosen"]), len(set(columns["prompt_id"]))
     print(f"pairs: {n} from {prompts} of {len(by_prompt)} prompts", file=sys.stderr)
     if not n:
-        raise InputError(f"{scores}: no two images of a prompt differ by more than pairs.min_gap = {settings.min_gap}")
+        among = "" if settings.winner == "any" else " with every answer yes for the better one"
+        raise InputError(
+            f"{scores}: no two images of a prompt differ by more than pairs.min_gap = {settings.min_gap}{among}"
+        )
     write_table(out, columns, PAIRS)
+
+
+def _spoiled(answers: Answers, share: float, key: tuple) -> Answers:
+    """The answers of a worse judge: yes and no change places in this share of them, drawn by prompt and sample."""
+
+    def swapped(prompt_id: str, sample: int, given: np.ndarray) -> np.ndarray:
+        wrong = keyed.generator(*key, prompt_id, sample).random(len(given)) < share
+        return np.where(wrong[:, None], given[:, ::-1], given)
+
+    return {p: {k: swapped(p, k, given) for k, given in samples.items()} for p, samples in answers.items()}
+
+
+def _all_yes(answers: Answers, questions: Sequence[PromptQuestions]) -> dict[str, set[int]]:
+    """The samples of each prompt for which the expected answer to every question is the likelier one."""
+    scores = score_images(answers, questions, "ratio")
+    return {p: {k for k, share in samples.items() if share == 1.0} for p, samples in scores.items()}
 
 
 def _shuffled(scores: dict[int, float], key: tuple) -> dict[int, float]:

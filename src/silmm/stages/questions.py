@@ -1,4 +1,8 @@
-"""Step 3: the policy splits each prompt into units and writes yes/no questions (paper section 3.3, Self-Q)."""
+"""Step 3: the policy splits each prompt into units and writes yes/no questions (paper section 3.3, Self-Q).
+
+Two simpler strategies of the paper's Table 2 stand beside it: the prompt itself as the question (Prompt-Q), and each of
+its phrases (Phrase-Q). They split nothing into units, so their records have none.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.records import Prompt, PromptQuestions, Question, read_jsonl, write_json, write_jsonl
 from silmm.settings import Questions
-from silmm.shapeworld.language import Unit, parse_prompt, parse_question, units
+from silmm.shapeworld.language import Unit, parse_prompt, parse_question, phrases, units
 from silmm.stages.runtime import prepare
 
 
@@ -41,6 +45,11 @@ def questions_of(prompt_id: str, asked: list[tuple[str, Unit]]) -> PromptQuestio
     return PromptQuestions(prompt_id, tuple(unit.key() for _, unit in asked), tuple(rows))
 
 
+def plain_questions(prompt_id: str, texts: list[str]) -> PromptQuestions:
+    """The record of a prompt whose questions are texts as they are, each followed by a question mark."""
+    return PromptQuestions(prompt_id, (), tuple(Question(f"q{i}", f"{text} ?") for i, text in enumerate(texts)))
+
+
 def coverage(prompt: str, asked: list[tuple[str, Unit]]) -> float | None:
     """Share of the prompt's units that a question asks about; None for a prompt outside ShapeWorld's language."""
     spec = parse_prompt(prompt)
@@ -56,14 +65,18 @@ def run(settings: Questions, *, ckpt: Path, prompts: Path, out: Path, stats: Pat
     prepare(threads)
     policy = models.load(ckpt)
     rows = read_jsonl(prompts, Prompt)
-    texts = policy.ask([p.prompt for p in rows], max_tokens=settings.max_tokens)
     dropped: Counter[str] = Counter()
     records, shares = [], []
-    for row, text in zip(rows, texts, strict=True):
-        asked, lost = split(text)
-        dropped += lost
-        shares.append(coverage(row.prompt, asked) or 0.0)
-        records.append(questions_of(row.id, asked))
+    if settings.strategy == "self":
+        texts = policy.ask([p.prompt for p in rows], max_tokens=settings.max_tokens)
+        for row, text in zip(rows, texts, strict=True):
+            asked, lost = split(text)
+            dropped += lost
+            shares.append(coverage(row.prompt, asked) or 0.0)
+            records.append(questions_of(row.id, asked))
+    else:
+        cut = phrases if settings.strategy == "phrase" else lambda prompt: [prompt]
+        records = [plain_questions(row.id, cut(row.prompt)) for row in rows]
     n = sum(len(r.questions) for r in records)
     if not n:
         raise InputError(f"{ckpt}: not one well-formed question for {len(rows)} prompts: train the base longer")
@@ -78,7 +91,7 @@ def run(settings: Questions, *, ckpt: Path, prompts: Path, out: Path, stats: Pat
             "malformed": dropped["malformed"],
             "duplicate": dropped["duplicate"],
             "malformed_share": dropped["malformed"] / total,
-            "coverage": sum(shares) / len(shares),
+            "coverage": sum(shares) / len(shares) if shares else 0.0,
         },
     )
     write_jsonl(out, records)
