@@ -16,7 +16,12 @@ DATA = ("prompts", "images", "questions", "score")
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    return {**yaml.safe_load((CONFIG / "default.yaml").read_text()), **changes}
+    """The default config without figures and ablations, which name arms that the tests replace."""
+    default = yaml.safe_load((CONFIG / "default.yaml").read_text())
+    for lmm in ("discrete", "continuous"):
+        for key in ("ablations", "figures"):
+            del default[lmm][key]
+    return {**default, **changes}
 
 
 def homes(made: Plan, arm: str, t: int = 1) -> dict[str, str]:
@@ -95,7 +100,7 @@ def test_a_long_plan_is_resolved_at_once() -> None:
 def test_options_hand_over_every_setting() -> None:
     made = plan(config(pairs={"top_n": 2, "min_gap": 0, "product": True}, evaluate={"samplers": ["t1.0", "a b"]}))
     assert made.options("pairs", "random_score") == (
-        "--scorer random --top-n 2 --product --min-gap 0.0 --winner any --prompts 0 --spoiled 0.0"
+        "--scorer random --top-n 2 --product --min-gap 0.0 --winner any --prompts 0 --keep 0 --spoiled 0.0"
     )
     assert made.options("evaluate").startswith("--n-prompts ")
     assert made.options("evaluate", "best_of_n").endswith("--samplers 't1.0,a b' --best-of 8")
@@ -171,3 +176,37 @@ def test_a_bad_config_is_refused_in_one_line(changes: dict[str, Any], says: str)
         plan(config(**changes))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_ablations_run_where_a_figure_asks_for_them() -> None:
+    ablations = {"hot": {"align": {"lr": 1e-3}}, "as_sft": {"align": {"loss": "sft"}}}
+    figures = {"one": ["silmm@1", "hot"], "all": ["silmm", "as_sft"], "none": None, "lost": ["dpo"]}
+    arms = {**config()["arms"], "dpo": None}
+    made = plan(config(arms=arms, ablations=ablations, figures=figures))
+    assert not {e.arm for e in made.entries()} & set(ablations)
+    assert [(e.arm, e.iteration) for e in made.entries("one")] == [("silmm", 1), ("hot", 1)]
+    assert [(e.arm, e.iteration, e.home) for e in made.entries("all")] == [
+        *(("silmm", t, "silmm") for t in (1, 2, 3)),
+        ("as_sft", 1, "sft"),
+    ]
+    assert set(made.figures) == {"one", "all"}, "a figure of null, or of an arm that is null, is none"
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        ({"one": "silmm"}, "figures.one is 'silmm': must be a list of arms"),
+        ({"one": ["silm"]}, "figures.one: no arm 'silm'; there is silmm, best_of_n"),
+        ({"one": ["silmm@4"]}, "figures.one: 'silmm@4': silmm has iterations 1 to 3"),
+        ({"one": ["silmm@"]}, "figures.one: 'silmm@': silmm has iterations 1 to 3"),
+    ],
+)
+def test_figures_name_arms_that_there_are(figures: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plan(config(figures=figures))
+
+
+def test_every_ablation_of_the_default_config_is_in_a_figure() -> None:
+    for lmm, made in plans(yaml.safe_load((CONFIG / "default.yaml").read_text())).items():
+        asked = {word.partition("@")[0] for words in made.figures.values() for word in words}
+        assert {name for name, arm in made.arms.items() if not arm.unasked} <= asked, lmm

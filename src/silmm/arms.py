@@ -3,6 +3,8 @@
 An arm is a named difference from the config's stage settings. A file of iteration t depends on the settings of
 its stage and on the files before it, back to the base; two arms for which all of these are equal share the file,
 and it is made in the folder of the first of them (`Plan.home`). Pure functions of the config: no file is touched.
+
+Ablations are arms that no run makes unasked: figures ask for them, by name.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from silmm.settings import STAGES, check
 
 ARM_STAGES = tuple(name for name in STAGES if name != "pretrain")  # the arms of a seed share its base
 LMMS = ("discrete", "continuous")
-OF_LMM = ("main", "arms", *STAGES)  # what an LMM's own section may change
+OF_LMM = ("main", "arms", "ablations", "figures", *STAGES)  # what an LMM's own section may change
 KEYS = ("lmms", "seeds", "shards", "iterations", "control_iterations", "shipped", "pathvars", *OF_LMM, *LMMS)
 
 # What a stage reads of its own iteration; every one reads the policy that came before, too.
@@ -49,23 +51,26 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: the settings of every stage, whether it trains, and its last iteration."""
+    """One arm: the settings of every stage, whether it trains, its last iteration, and whether every run makes it."""
 
     name: str
     settings: Mapping[str, Any]
     train: bool
     iterations: int
+    unasked: bool = True
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The checked config of one LMM. The main arm comes first, the others by name: no merging of files changes that."""
+    """The checked config of one LMM. The main arm comes first, then the others, then ablations, by name each: however
+    files were merged."""
 
     seeds: tuple[int, ...]
     shards: int
     settings: Mapping[str, Any]
     arms: Mapping[str, Arm]
     shipped: Mapping[int, str]
+    figures: Mapping[str, tuple[str, ...]]
 
     def home(self, arm: str, iteration: int, stage: str) -> str:
         """The first arm whose file of this stage and iteration is the same."""
@@ -76,11 +81,16 @@ class Plan:
                 return name
         return arm  # an iteration beyond the plan, asked for by its file name
 
-    def entries(self) -> Iterator[Entry]:
-        """Every judged policy but the base, arm by arm."""
-        for name, arm in self.arms.items():
-            for t in range(1, arm.iterations + 1):
-                yield Entry(name, t, self.home(name, t, "evaluate"))
+    def entries(self, figure: str | None = None) -> Iterator[Entry]:
+        """Every judged policy but the base, arm by arm: those that a run makes unasked, or those of a figure.
+
+        A figure names arms: `silmm` means all its iterations, `silmm@1` the first alone.
+        """
+        unasked = tuple(name for name, arm in self.arms.items() if arm.unasked)
+        for word in unasked if figure is None else self.figures.get(figure, ()):
+            name, _, t = word.partition("@")
+            for iteration in [int(t)] if t else range(1, self.arms[name].iterations + 1):
+                yield Entry(name, iteration, self.home(name, iteration, "evaluate"))
 
     def options(self, stage: str, arm: str | None = None) -> str:
         """The command line options that hand a stage its settings, all of them, in the order of the fields."""
@@ -182,12 +192,17 @@ def _plan(config: Mapping[str, Any], lmm: str) -> Plan:
     settings = {stage: _settings(stage, _section(config, stage), stage) for stage in STAGES}
     iterations = _whole(config, "iterations", 1)
     controls = min(iterations, _whole(config, "control_iterations", 1))
-    changes = {name: own for name, own in _section(config, "arms").items() if own is not None}
+    unasked = {name: own for name, own in _section(config, "arms").items() if own is not None}
+    ablations = {name: own for name, own in _section(config, "ablations").items() if own is not None}
+    changes = ablations | unasked
     main = config.get("main")
-    if main not in changes:
-        raise InputError(f"config: main is {main!r}: must be one of the arms ({', '.join(map(str, changes))})")
-    names = sorted(changes, key=lambda name: (name != main, str(name)))
-    arms = {name: _arm(name, changes[name], settings, iterations if name == main else controls) for name in names}
+    if main not in unasked:
+        raise InputError(f"config: main is {main!r}: must be one of the arms ({', '.join(map(str, unasked))})")
+    names = sorted(changes, key=lambda name: (name != main, name not in unasked, str(name)))
+    arms = {
+        name: _arm(name, changes[name], settings, iterations if name == main else controls, name in unasked)
+        for name in names
+    }
     if not arms[main].train:
         raise InputError(f"config: arms.{main}: the main arm must train")
     return Plan(
@@ -196,11 +211,32 @@ def _plan(config: Mapping[str, Any], lmm: str) -> Plan:
         settings=settings,
         arms=arms,
         shipped=_shipped(_section(config, "shipped")).get(lmm, {}),
+        figures=_figures(config, arms),
     )
 
 
-def _arm(name: Any, changes: Any, settings: Mapping[str, Any], iterations: int) -> Arm:
-    where = f"arms.{name}"
+def _figures(config: Mapping[str, Any], arms: Mapping[str, Arm]) -> dict[str, tuple[str, ...]]:
+    """{figure: arms, perhaps with an iteration}; a figure of null, or one of an arm that is null, is left out."""
+    gone = {name for key in ("arms", "ablations") for name in _section(config, key)} - set(arms)
+    found = {}
+    for figure, words in _section(config, "figures").items():
+        if words is None or (isinstance(words, list) and gone & {str(word).partition("@")[0] for word in words}):
+            continue
+        where = f"figures.{figure}"
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+            raise InputError(f"config: {where} is {words!r}: must be a list of arms")
+        for word in words:
+            name, at, t = word.partition("@")
+            if name not in arms:
+                raise InputError(f"config: {where}: no arm '{name}'; there is {', '.join(arms)}")
+            if at and not (t.isdecimal() and 1 <= int(t) <= arms[name].iterations):
+                raise InputError(f"config: {where}: {word!r}: {name} has iterations 1 to {arms[name].iterations}")
+        found[str(figure)] = tuple(words)
+    return found
+
+
+def _arm(name: Any, changes: Any, settings: Mapping[str, Any], iterations: int, unasked: bool) -> Arm:
+    where = f"{'arms' if unasked else 'ablations'}.{name}"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) or name == "base":
         raise InputError(f"config: {where}: an arm's name is lower case letters, digits and '_', and not 'base'")
     if not isinstance(changes, Mapping):
@@ -217,7 +253,7 @@ def _arm(name: Any, changes: Any, settings: Mapping[str, Any], iterations: int) 
         stage: _settings(stage, _section(changes, stage, where + "."), f"{where}.{stage}", settings[stage])
         for stage in ARM_STAGES
     }
-    return Arm(name, own, train, iterations if train else 1)
+    return Arm(name, own, train, iterations if train else 1, unasked)
 
 
 def _settings(stage: str, section: Mapping[str, Any], where: str, base: Any = None) -> Any:

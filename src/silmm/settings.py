@@ -107,6 +107,7 @@ class Pairs:
         "any", "which images may be chosen: any, or those with every question answered yes", choices=("any", "all_yes")
     )
     prompts: int = _doc(0, "pairs of the first so many prompts alone (0: of all)", low=0)
+    keep: int = _doc(0, "at most so many pairs a prompt, drawn at random from those there are (0: all)", low=0)
     spoiled: float = _doc(0.0, "share of answers that are swapped: a worse judge, on purpose", low=0.0, high=1.0)
 
 

@@ -152,3 +152,12 @@ def test_a_spoiled_judge_swaps_that_share_of_answers(tmp_path: Path) -> None:
     # both right 0.49, both wrong 0.09, else a tie, which gives no pair
     assert len(spoiled) / 400 == pytest.approx(0.58, abs=0.07)
     assert np.mean([row[1:] == (0, 1) for row in spoiled]) == pytest.approx(0.49 / 0.58, abs=0.07)
+
+
+def test_at_most_so_many_pairs_a_prompt(tmp_path: Path) -> None:
+    everything = paired(tmp_path, Pairs(top_n=2, product=True))
+    kept = paired(tmp_path, Pairs(top_n=2, product=True, keep=3))
+    assert len(everything) == 16 and len(kept) == 12
+    assert set(kept) < set(everything)
+    assert len({row[1:] for row in set(everything) - set(kept)}) > 1, "the same pair is dropped of every prompt"
+    assert paired(tmp_path, Pairs(top_n=2, product=True, keep=9)) == everything

@@ -127,13 +127,24 @@ def judged_options(wildcards, input):
     return " ".join(f"--{name} {input.get(name)}" for name in names)
 
 
-def judged():
-    """(lmm, arm, seed, iteration, folder) of every row of the summary, a base before its arms."""
+def judged(figure=None):
+    """(lmm, arm, seed, iteration, folder) of every row of the summary, or of a figure's; a base before its arms."""
     for lmm, seed in itertools.product(PLANS, SEEDS):
+        if figure and figure not in PLANS[lmm].figures:
+            continue
         folder = f"<results>/{lmm}/seed{seed}"
         yield lmm, "base", seed, 0, f"{folder}/base"
-        for entry in PLANS[lmm].entries():
+        for entry in PLANS[lmm].entries(figure):
             yield lmm, entry.arm, seed, entry.iteration, f"{folder}/{entry.home}/iter{entry.iteration}"
+
+
+def judged_files(name):
+    """An input function: the file `name` of every policy that is judged for the wildcards' figure, or for the summary."""
+
+    def files(wildcards):
+        return [f"{folder}/{name}" for *_, folder in judged(wildcards.get("figure"))]
+
+    return files
 
 
 def role_of(lmm, arm):
@@ -153,7 +164,9 @@ def entry_options(wildcards, input):
     """One --entry a judged policy; the tables stand in the order of `judged`."""
     return " ".join(
         f"--entry {entry(lmm, arm, seed, t, Path(table).parent)}"
-        for (lmm, arm, seed, t, _), table in zip(judged(), input.tables)
+        for (lmm, arm, seed, t, _), table in zip(
+            judged(wildcards.get("figure")), input.tables
+        )
     )
 
 
@@ -165,7 +178,7 @@ def alignments():
         )
     plan = PLANS["continuous"]
     for name, arm in plan.arms.items():
-        for t in range(1, arm.iterations + 1) if arm.train else ():
+        for t in range(1, arm.iterations + 1) if arm.train and arm.unasked else ():
             if plan.home(name, t, "align") == name:
                 folder = f"<results>/continuous/seed{SEEDS[0]}/{name}/iter{t}/ckpt"
                 yield name, t, folder
@@ -190,7 +203,9 @@ def what_will_be_made():
     lines = [
         f"  arms of {lmm}: "
         + ", ".join(
-            f"{arm.name} (to iteration {arm.iterations})" for arm in plan.arms.values()
+            f"{arm.name} (to iteration {arm.iterations})"
+            for arm in plan.arms.values()
+            if arm.unasked
         )
         for lmm, plan in PLANS.items()
     ]

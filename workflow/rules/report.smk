@@ -4,8 +4,8 @@
 # Every metric of every policy in one table, and what was gained over the base in another.
 rule summarize:
     input:
-        tables=[f"{folder}/eval.parquet" for *_, folder in judged()],
-        stats=[f"{folder}/eval.stats.json" for *_, folder in judged()],
+        tables=judged_files("eval.parquet"),
+        stats=judged_files("eval.stats.json"),
     output:
         summary="<results>/summary.csv",
         gains="<results>/gains.csv",

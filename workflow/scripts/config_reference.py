@@ -52,6 +52,11 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {"train": {"type": "boolean"}, **{s: {"$ref": f"#/$defs/{s}"} for s in ARM_STAGES}},
     }
+    arms = {
+        "type": "object",
+        "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$", "not": {"const": "base"}},
+        "additionalProperties": arm,
+    }
     folders = {"type": ["object", "null"], "additionalProperties": {"type": ["string", "null"]}}
     general = {
         "lmms": {**names, "items": {"enum": list(LMMS)}},
@@ -66,10 +71,11 @@ def schema() -> dict[str, Any]:
         },
         "pathvars": {"type": "object", "additionalProperties": {"type": "string"}},
         "main": {"type": "string"},
-        "arms": {
-            "type": "object",
-            "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$", "not": {"const": "base"}},
-            "additionalProperties": arm,
+        "arms": arms,
+        "ablations": arms | {"type": ["object", "null"]},
+        "figures": {
+            "type": ["object", "null"],
+            "additionalProperties": {"type": ["array", "null"], "minItems": 1, "items": {"type": "string"}},
         },
     }
     stages = {stage: {"$ref": f"#/$defs/{stage}"} for stage in STAGES}

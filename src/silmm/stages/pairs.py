@@ -58,7 +58,13 @@ def run(
     columns: dict[str, list] = {name: [] for name in PAIRS.columns}
     for prompt_id in sorted(by_prompt):
         own = by_prompt[prompt_id]
-        for chosen, rejected in choose(own, settings, None if winners is None else winners[prompt_id]):
+        found = choose(own, settings, None if winners is None else winners[prompt_id])
+        if 0 < settings.keep < len(found):
+            picked = keyed.generator(seed, "keep", iteration, prompt_id).choice(
+                len(found), settings.keep, replace=False
+            )
+            found = [found[i] for i in sorted(picked.tolist())]
+        for chosen, rejected in found:
             row = (prompt_id, chosen, rejected, own[chosen], own[rejected])
             for name, value in zip(columns, row, strict=True):
                 columns[name].append(value)
