@@ -117,7 +117,8 @@ class Align:
 
     loss: str = _doc("sigmoid", "preference loss (TRL's names)", choices=("sigmoid", "sft"))
     beta: float = _doc(0.2, "discrete: DPO temperature (paper: 0.2)", low=0.0)
-    gamma: float = _doc(0.0, "continuous: KC-DPO's gamma (paper: 6); 0 is 3 / mean k(chosen, rejected)", low=0.0)
+    gamma: float = _doc(0.0, "continuous: KC-DPO's gamma (paper: 6); 0 is spreads / mean k(chosen, rejected)", low=0.0)
+    spreads: float = _doc(3.0, "continuous: see gamma", low=1e-3)
     pooling: str = _doc("avg", "continuous: over the queries", choices=("avg", "max", "none", "query"))
     distance: str = _doc(
         "cosine", "continuous: k", choices=("cosine", "euclidean", "squared_euclidean", "rbf", "laplace")

@@ -234,6 +234,7 @@ def test_sft_is_the_anchor_alone_at_the_same_weight() -> None:
 
 def test_gamma_of_spread() -> None:
     assert gamma_of_spread(0.2) == pytest.approx(15)
+    assert gamma_of_spread(0.2, 5.0) == pytest.approx(25)
     for wrong in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match=f"spread: expected a finite number above 0, given {wrong}"):
             gamma_of_spread(wrong)

@@ -220,7 +220,7 @@ def test_where_every_picture_is_malformed_there_are_no_objects(
         warnings.simplefilter("error", RuntimeWarning)  # 0 / 0
         summary, gains = tables([base, after], tmp_path)
     found = {r["category"] for r in summary if (r["arm"], r["metric"]) == ("silmm", "objects")}
-    assert found == set(SUBCATEGORIES) - {"shape"}
+    assert found == {*SUBCATEGORIES, "layout"} - {"shape"}
     assert {r["category"] for r in gains if r["metric"] == "objects"} == found
     alone = pick(gains, category="color", metric="objects")
     assert (alone["gain_abs"] != "", alone["ci_low"], alone["ci_high"]) == (True, "", "")

@@ -25,7 +25,6 @@ from silmm.kernels.arguments import check_finite, describe
 
 POOLINGS = ("avg", "max", "none", "query")
 DISTANCES = ("cosine", "euclidean", "squared_euclidean", "rbf", "laplace")
-SPREADS = 3.0  # see gamma_of_spread
 SATURATED = 3.0  # a sigmoid's argument from which on a pair's gradient is below 5 % of its largest
 EPS = 1e-8  # a shorter vector has no direction
 
@@ -40,15 +39,16 @@ class Distances(NamedTuple):
     drift_B: Tensor  # k(H, Hr)
 
 
-def gamma_of_spread(spread: float) -> float:
-    """A gamma for the spread mean k(Hw, Hl) of the pairs: 3 / spread, so that the sigmoid is at work whatever k is.
+def gamma_of_spread(spread: float, spreads: float = 3.0) -> float:
+    """A gamma for the spread mean k(Hw, Hl) of the pairs: `spreads` / spread, so that the sigmoid is at work whatever k
+    is.
 
-    A rule of ours: it was measured on a small continuous model (cosine, spread 0.19, so gamma 15.6). The paper gives
+    A rule of ours: 3 was measured on a small continuous model (cosine, spread 0.19, so gamma 15.6). The paper gives
     one number, 6 on DreamLLM, where the spread is not known.
     """
     if not (math.isfinite(spread) and spread > 0):
         raise ValueError(f"spread: expected a finite number above 0, given {spread}")
-    return SPREADS / spread
+    return spreads / spread
 
 
 def pool(feats_BLD: Tensor, pooling: str) -> Tensor:

@@ -82,7 +82,9 @@ def reference_features(policy: ContinuousImages, data: Preferences, settings: Al
     spreads_M = pair_spreads(data, settings)
     if not settings.gamma and not spreads_M.any():
         raise InputError("chosen and rejected features do not differ: draw with DivDrop (images.rate above 0)")
-    return FeatureReference(feats, settings.gamma or gamma_of_spread(float(spreads_M.mean())), spreads_M)
+    return FeatureReference(
+        feats, settings.gamma or gamma_of_spread(float(spreads_M.mean()), settings.spreads), spreads_M
+    )
 
 
 def pair_spreads(data: Preferences, settings: Align) -> Tensor:

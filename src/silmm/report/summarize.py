@@ -17,7 +17,9 @@ gains.csv, one row a (arm, iteration, what it is compared with, sampler, categor
 oracle_prompt: share of images for which every unit holds, the number of objects in all (`total`) included.
 oracle_question: share of units that hold. malformed: share of images that are no picture of any scene.
 objects: mean number of objects on the images that are not malformed; a category without any has no such row.
-Category `all` is the plain mean of the eight sub-categories, `core` that of the six without spatial_3d, non_spatial.
+Category `all` is the plain mean of the eight sub-categories, `core` that of the six without spatial_3d, non_spatial;
+`attribute` and `layout` are the means that the paper's Table 1 has (color, shape, texture; spatial_2d, spatial_3d,
+numeracy), beside which it has non_spatial and complex.
 """
 
 from __future__ import annotations
@@ -36,9 +38,13 @@ from silmm.records import EVAL, EvalStats, atomic_file, read_json, read_table
 from silmm.report import stats
 from silmm.report.entries import BASE, MAIN, UNTRAINED, Entry, arm_order, ordered
 from silmm.report.stats import Measured
-from silmm.shapeworld.language import CORE, SUBCATEGORIES
+from silmm.shapeworld.language import CATEGORY, CORE, SUBCATEGORIES
 
-CATEGORIES = (*SUBCATEGORIES, "all", "core")
+_MEANS = {
+    **{"all": SUBCATEGORIES, "core": CORE},
+    **{group: tuple(s for s in SUBCATEGORIES if CATEGORY[s] == group) for group in ("attribute", "layout")},
+}
+CATEGORIES = (*SUBCATEGORIES, *_MEANS)
 ORACLE_METRICS = ("oracle_prompt", "oracle_question", "malformed", "objects")
 METRICS = (
     *("oracle_prompt", "oracle_question", "self_score", "vqa_accuracy", "pair_accuracy"),
@@ -49,7 +55,6 @@ GAINS = (
     *("lmm", "arm", "role", "versus", "sampler", "category", "metric", "iteration", "base", "value"),
     *("gain_abs", "gain_rel", "ci_low", "ci_high", "t_low", "t_high", "seeds"),
 )
-_MEANS = {"all": SUBCATEGORIES, "core": CORE}
 
 What = tuple[str, str, str]  # sampler, category, metric
 
