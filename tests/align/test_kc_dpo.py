@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from silmm.align.kc_dpo import DISTANCES, POOLINGS, SATURATED, distance, gamma_of_spread, kc_dpo, pool
+from silmm.align.kc_dpo import SATURATED, gamma_of_spread, kc_dpo
+from silmm.kernels.features import DISTANCES, POOLINGS, distance, pool
 
 B, L, D = 3, 4, 5
 SIDES = ("feats_BLD", "ref_feats", "chosen_feats", "rejected_feats")

@@ -39,4 +39,5 @@ def test_python_m_lists_the_implementations(capsys: pytest.CaptureFixture[str]) 
         ["decode_attention", "reference"],
         ["decode_attention", "cpp"],
         ["divdrop", "reference"],
+        *(["kc_dpo", impl] for impl in ("reference", "cpp", "triton", "cuda")),
     ]

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from silmm.align.kc_dpo import distance, gamma_of_spread, kc_dpo, pool
+from silmm.align.kc_dpo import gamma_of_spread, kc_dpo
 from silmm.align.losses import preference_loss, sequence_logps
 from silmm.errors import InputError
+from silmm.kernels.features import distance, pool
 from silmm.lmm.interface import LMM, ContinuousImages, DiscreteImages
 from silmm.schemas import AlignStats
 from silmm.settings import Align

@@ -8,6 +8,7 @@ torch and numpy alone; the C++ extension is looked up at the first call.
 from silmm.kernels._dispatch import available
 from silmm.kernels.decode_attention import decode_attention
 from silmm.kernels.divdrop import divdrop
+from silmm.kernels.kc_dpo import kc_dpo
 from silmm.kernels.nucleus import nucleus  # after these lines the names are the functions, not the modules
 
-__all__ = ["available", "decode_attention", "divdrop", "nucleus"]
+__all__ = ["available", "decode_attention", "divdrop", "kc_dpo", "nucleus"]

@@ -20,6 +20,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "nucleus": ("reference", "cpp"),
     "decode_attention": ("reference", "cpp"),
     "divdrop": ("reference",),
+    "kc_dpo": ALL,
 }
 AUTO = {"cpu": ("cpp",), "cuda": ("cuda", "triton")}  # by device type, the best first; then the reference
 ISAS = ("base", "avx2", "avx512")

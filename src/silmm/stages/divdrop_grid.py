@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from silmm import lmm as models
-from silmm.align.kc_dpo import distance, pool
 from silmm.errors import InputError
+from silmm.kernels.features import distance, pool
 from silmm.lmm.interface import LMM, ContinuousImages, Sampling
 from silmm.report import divdrop_grid as figure
 from silmm.report import stats

@@ -1,0 +1,36 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <cstdint>
+
+#include "bind.h"
+#include "kc_dpo.h"
+
+namespace py = pybind11;
+
+namespace silmm {
+
+void bind_kc_dpo(py::module_& m) {
+    m.def(
+        "kc_dpo_fwd",
+        [](std::int64_t pairs, std::int64_t width, const std::array<std::int64_t, 4>& rows,
+           const std::array<int, 4>& dtypes, double gamma, double sft_weight, bool sigmoid, int distance,
+           const std::array<std::uintptr_t, 7>& at, int isa) {
+            KcDpo call = {pairs, width, {}, {}, {}, {gamma, sft_weight, sigmoid, static_cast<Distance>(distance)},
+                          reinterpret_cast<float*>(at[4]), reinterpret_cast<float*>(at[5]),
+                          reinterpret_cast<void*>(at[6])};
+            for (int s = 0; s < 4; ++s) {
+                call.rows[s] = rows[s];
+                call.dtypes[s] = static_cast<Dtype>(dtypes[s]);
+                call.feats[s] = reinterpret_cast<const void*>(at[s]);
+            }
+            py::gil_scoped_release release;
+            kc_dpo(call, isa);
+        },
+        "addresses: H, Hr, Hw, Hl, loss, distances, grad or 0", py::arg("pairs"), py::arg("width"), py::arg("rows"),
+        py::arg("dtypes"), py::arg("gamma"), py::arg("sft_weight"), py::arg("sigmoid"), py::arg("distance"),
+        py::arg("addresses"), py::arg("isa"));
+}
+
+}  // namespace silmm
