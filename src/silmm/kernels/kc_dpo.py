@@ -13,7 +13,8 @@ drift are made of, S = |a - b|^2 and M = |a|^2 - |b|^2 = (a - b) . (a + b), and 
 
     1 - cos(a, b) = (S - (M / (|a| + |b|))^2) / (2 |a| |b|)
 
-which is 0 for equal vectors and loses no digits near them, as `features.distance` demands. The gradient is made in the
+which is 0 for equal vectors and loses no digits near them, as `features.distance` demands. (Of vectors that differ in
+length alone the two halves cancel: what is left is about 1e-8 in place of 0.) The gradient is made in the
 forward pass, for an upstream gradient of 1, while a pair is in cache: with scalars P, Q and R of the pair,
 
     P H + Q (H - Hw) + R (H - Hl)
