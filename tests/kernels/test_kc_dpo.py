@@ -238,6 +238,23 @@ def test_no_gradient_where_none_is_wanted_and_the_row_of_avg_is_a_view() -> None
     assert not any(d.requires_grad for d in distances)
 
 
+@pytest.mark.parametrize(("impl", "device"), [b for b in BACKENDS if "triton" in b.id])
+def test_triton_in_many_blocks_and_its_scale(impl: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from silmm.kernels import kc_dpo_triton
+
+    monkeypatch.setattr(kc_dpo_triton, "block_sizes", lambda rows, width: (1 if rows == 1 else 2, 16))
+    for pooling, shape in (("avg", (1, 5, 37)), ("none", (2, 7, 39))):  # 18 blocks, two a program of the second kernel
+        sides = features(shape, device=device)
+        ours, theirs = (flat(run(sides, gamma=1.0, pooling=pooling, impl=i)) for i in (impl, "reference"))
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b)
+    grad = features((3, 5, 7), device=device)[0]
+    for scale in (1.0, -0.5, math.nan):
+        scaled = grad.clone()
+        kc_dpo_triton.kc_dpo_scale(scaled, torch.tensor(scale, device=device))
+        torch.testing.assert_close(scaled, grad * scale, equal_nan=True)
+
+
 def _child(results: multiprocessing.Queue) -> None:
     results.put(run(features((2, 3, 8)), gamma=1.0)[0].item())
 

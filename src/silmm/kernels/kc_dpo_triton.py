@@ -3,6 +3,8 @@
 No program waits for another, so that the interpreter, which runs them one by one, can run them all.
 """
 
+# mypy: allow-untyped-defs, allow-incomplete-defs
+
 from __future__ import annotations
 
 import torch
@@ -35,24 +37,25 @@ def kc_dpo_fwd(sides: list[Tensor], objective: Objective, gradient: bool) -> tup
     rows = [x.shape[1] for x in sides]
     block_r, block_n = block_sizes(max(rows), width)
     blocks = triton.cdiv(width, block_n)
-    sums = feats.new_empty((pairs, blocks, SUMS), dtype=torch.float32)
+    tiles = min(8, triton.cdiv(blocks, 16))  # of a program of the second kernel, which reads the sums of all blocks
+    sums = feats.new_empty((pairs, SUMS, blocks), dtype=torch.float32)
     pooled = max(rows) > 1 and gradient
     means_3BN = feats.new_empty((3, pairs, width) if pooled else 1, dtype=torch.float32)  # of H, Hw, Hl
     distances_5B, terms_B = (feats.new_empty(shape, dtype=torch.float32) for shape in ((5, pairs), (pairs,)))
     # The interpreter cuts bfloat16 off where a GPU rounds.
     dtype = torch.float32 if _dispatch.interpreted() else feats.dtype
     grad_BN = torch.empty_like(feats[:, 0], dtype=dtype) if gradient else None
-    grid, distance = (pairs * blocks,), FAST_DISTANCES.index(objective.distance)
-    _kc_dpo_sums_kernel[grid](
+    distance = FAST_DISTANCES.index(objective.distance)
+    _kc_dpo_sums_kernel[(pairs * blocks,)](
         *sides, sums, means_3BN, pairs, width, blocks, *rows,
-        COSINE=distance == 0, POOLED=pooled, BLOCK_R=block_r, BLOCK_N=block_n, num_warps=4,
+        COSINE=distance == 0, POOLED=pooled, BLOCK_R=block_r, BLOCK_N=block_n, num_warps=4, enable_fp_fusion=False,
     )  # fmt: skip
     h, _, w, l = (means_3BN[0], None, means_3BN[1], means_3BN[2]) if pooled else sides  # noqa: E741
-    _kc_dpo_grad_kernel[grid if gradient else (pairs,)](
+    _kc_dpo_grad_kernel[(pairs * triton.cdiv(blocks, tiles) if gradient else pairs,)](
         h, w, l, sums, distances_5B, terms_B, terms_B if grad_BN is None else grad_BN, pairs, width, blocks, rows[0],
         objective.gamma, objective.sft_weight,
         DISTANCE=distance, SIGMOID=objective.loss == "sigmoid", GRAD=gradient,
-        BLOCK_N=block_n, BLOCKS=triton.next_power_of_2(blocks), num_warps=4,
+        BLOCK_N=block_n, BLOCKS=triton.next_power_of_2(blocks), TILES=tiles, num_warps=4, enable_fp_fusion=False,
     )  # fmt: skip
     return terms_B.mean(), distances_5B, None if grad_BN is None else grad_BN.to(feats.dtype)
 
@@ -83,29 +86,29 @@ def _kc_dpo_sums_kernel(
     h_ptr, r_ptr, w_ptr, l_ptr, sums_ptr, means_ptr, pairs, width, blocks, h_rows, r_rows, w_rows, l_rows,
     COSINE: tl.constexpr, POOLED: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """sums[pair, block, :], and the means of H, Hw, Hl where they are needed again."""
+    """sums[pair, :, block], and the means of H, Hw, Hl where they are needed again."""
     pair, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
     column = block * BLOCK_N + tl.arange(0, BLOCK_N)
     h = _mean(h_ptr, pair, column, h_rows, width, BLOCK_R, BLOCK_N)
     r = _mean(r_ptr, pair, column, r_rows, width, BLOCK_R, BLOCK_N)
     w = _mean(w_ptr, pair, column, w_rows, width, BLOCK_R, BLOCK_N)
     l = _mean(l_ptr, pair, column, l_rows, width, BLOCK_R, BLOCK_N)  # noqa: E741
-    out = sums_ptr + tl.program_id(0).to(tl.int64) * 16
+    out = sums_ptr + pair.to(tl.int64) * 16 * blocks + block
     tl.store(out, tl.sum((h - w) * (h - w), 0))
-    tl.store(out + 1, tl.sum((h - l) * (h - l), 0))
-    tl.store(out + 2, tl.sum((r - w) * (r - w), 0))
-    tl.store(out + 3, tl.sum((r - l) * (r - l), 0))
-    tl.store(out + 4, tl.sum((h - r) * (h - r), 0))
+    tl.store(out + blocks, tl.sum((h - l) * (h - l), 0))
+    tl.store(out + 2 * blocks, tl.sum((r - w) * (r - w), 0))
+    tl.store(out + 3 * blocks, tl.sum((r - l) * (r - l), 0))
+    tl.store(out + 4 * blocks, tl.sum((h - r) * (h - r), 0))
     if COSINE:
-        tl.store(out + 5, tl.sum((h - w) * (h + w), 0))
-        tl.store(out + 6, tl.sum((h - l) * (h + l), 0))
-        tl.store(out + 7, tl.sum((r - w) * (r + w), 0))
-        tl.store(out + 8, tl.sum((r - l) * (r + l), 0))
-        tl.store(out + 9, tl.sum((h - r) * (h + r), 0))
-        tl.store(out + 10, tl.sum(h * h, 0))
-        tl.store(out + 11, tl.sum(r * r, 0))
-        tl.store(out + 12, tl.sum(w * w, 0))
-        tl.store(out + 13, tl.sum(l * l, 0))
+        tl.store(out + 5 * blocks, tl.sum((h - w) * (h + w), 0))
+        tl.store(out + 6 * blocks, tl.sum((h - l) * (h + l), 0))
+        tl.store(out + 7 * blocks, tl.sum((r - w) * (r + w), 0))
+        tl.store(out + 8 * blocks, tl.sum((r - l) * (r + l), 0))
+        tl.store(out + 9 * blocks, tl.sum((h - r) * (h + r), 0))
+        tl.store(out + 10 * blocks, tl.sum(h * h, 0))
+        tl.store(out + 11 * blocks, tl.sum(r * r, 0))
+        tl.store(out + 12 * blocks, tl.sum(w * w, 0))
+        tl.store(out + 13 * blocks, tl.sum(l * l, 0))
     if POOLED:
         to = means_ptr + pair.to(tl.int64) * width + column
         size = tl.full((), pairs, tl.int64) * width
@@ -118,7 +121,7 @@ def _kc_dpo_sums_kernel(
 def _total(sums_ptr, pair, index: tl.constexpr, blocks, BLOCKS: tl.constexpr):
     """One sum of a pair over its blocks, float64."""
     block = tl.arange(0, BLOCKS)
-    at = sums_ptr + (pair.to(tl.int64) * blocks + block) * 16 + index
+    at = sums_ptr + (pair.to(tl.int64) * 16 + index) * blocks + block
     return tl.sum(tl.load(at, mask=block < blocks, other=0.0).to(tl.float64), 0)
 
 
@@ -126,32 +129,35 @@ def _total(sums_ptr, pair, index: tl.constexpr, blocks, BLOCKS: tl.constexpr):
 def _slope(square, excess, norm_a, norm_b, DISTANCE: tl.constexpr):
     """Distance, own, away: as `slope` of csrc/kc_dpo_pair.h."""
     zero = square * 0.0
-    if DISTANCE == 2:
-        return square, zero, zero + 2.0
+    d, own, away = square, zero, zero + 2.0
     if DISTANCE == 1:
         d = tl.sqrt(square)
-        return d, zero, tl.where(d == 0.0, zero, 1.0 / tl.where(d == 0.0, 1.0, d))
-    a, b = tl.sqrt(norm_a), tl.sqrt(norm_b)
-    short_a, short_b = a <= SHORT, b <= SHORT
-    short = short_a | short_b
-    a, b = tl.where(short, 1.0, a), tl.where(short, 1.0, b)
-    longer = excess / (a + b)
-    d = (square - longer * longer) / (2.0 * a * b)
-    d = tl.where(d < 0.0, 0.0, d)
-    own = -(longer + b * d) / (a * a * b)
-    d = tl.where(short, tl.where(short_a & short_b, 0.0, 0.5) + zero, d)
-    return d, tl.where(short, 0.0, own), tl.where(short, 0.0, 1.0 / (a * b))
+        away = tl.where(d == 0.0, 0.0, 1.0 / tl.where(d == 0.0, 1.0, d))
+    if DISTANCE == 0:
+        a, b = tl.sqrt(norm_a), tl.sqrt(norm_b)
+        short_a, short_b = a <= SHORT, b <= SHORT
+        short = short_a | short_b
+        a, b = tl.where(short, 1.0, a), tl.where(short, 1.0, b)
+        longer = excess / (a + b)
+        d = (square - longer * longer) / (2.0 * a * b)
+        d = tl.where(d < 0.0, 0.0, d)
+        own = tl.where(short, 0.0, -(longer + b * d) / (a * a * b))
+        away = tl.where(short, 0.0, 1.0 / (a * b))
+        d = tl.where(short, tl.where(short_a & short_b, 0.0, 0.5) + zero, d)
+    return d, own, away
 
 
 @triton.jit
 def _kc_dpo_grad_kernel(
     h_ptr, w_ptr, l_ptr, sums_ptr, distances_ptr, terms_ptr, grad_ptr, pairs, width, blocks, rows, gamma, sft_weight,
     DISTANCE: tl.constexpr, SIGMOID: tl.constexpr, GRAD: tl.constexpr, BLOCK_N: tl.constexpr, BLOCKS: tl.constexpr,
+    TILES: tl.constexpr,
 ):  # fmt: skip
-    """A pair's distances and loss term, by the program of its first block; a block of the gradient, by every one."""
-    pair, block = tl.program_id(0), 0
+    """A pair's distances and loss term, by its first program; TILES blocks of the gradient, by every one."""
+    pair, first = tl.program_id(0), 0
     if GRAD:
-        pair, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+        programs = (blocks + TILES - 1) // TILES
+        pair, first = tl.program_id(0) // programs, tl.program_id(0) % programs
     # not .to(): an argument that is 1 arrives as a constant, and the interpreter passes Python's numbers
     gamma, sft_weight = tl.full((), gamma, tl.float64), tl.full((), sft_weight, tl.float64)
     hh, rr, ww, ll = 1.0, 1.0, 1.0, 1.0
@@ -179,7 +185,7 @@ def _kc_dpo_grad_kernel(
         term += tl.where(z < 0.0, -z, 0.0) + tl.log(1.0 + small)
         missing = gamma * tl.where(z < 0.0, 1.0, small) / (1.0 + small)
         chosen, rejected = sft_weight + missing, -missing
-    if block == 0:
+    if first == 0:
         tl.store(distances_ptr + pair, d0.to(tl.float32))
         tl.store(distances_ptr + pairs + pair, d1.to(tl.float32))
         tl.store(distances_ptr + 2 * pairs + pair, d2.to(tl.float32))
@@ -191,13 +197,14 @@ def _kc_dpo_grad_kernel(
         own = ((chosen * own0 + rejected * own1) * scale).to(tl.float32)
         from_chosen = (chosen * away0 * scale).to(tl.float32)
         from_rejected = (rejected * away1 * scale).to(tl.float32)
-        column = block * BLOCK_N + tl.arange(0, BLOCK_N)
-        at, inside = pair.to(tl.int64) * width + column, column < width
-        h = tl.load(h_ptr + at, mask=inside, other=0.0).to(tl.float32)
-        w = tl.load(w_ptr + at, mask=inside, other=0.0).to(tl.float32)
-        l = tl.load(l_ptr + at, mask=inside, other=0.0).to(tl.float32)  # noqa: E741
-        grad = own * h + (from_chosen * (h - w) + from_rejected * (h - l))
-        tl.store(grad_ptr + at, grad.to(grad_ptr.dtype.element_ty), mask=inside)
+        for tile in range(TILES):
+            column = (first * TILES + tile) * BLOCK_N + tl.arange(0, BLOCK_N)
+            at, inside = pair.to(tl.int64) * width + column, column < width
+            h = tl.load(h_ptr + at, mask=inside, other=0.0).to(tl.float32)
+            w = tl.load(w_ptr + at, mask=inside, other=0.0).to(tl.float32)
+            l = tl.load(l_ptr + at, mask=inside, other=0.0).to(tl.float32)  # noqa: E741
+            grad = own * h + (from_chosen * (h - w) + from_rejected * (h - l))
+            tl.store(grad_ptr + at, grad.to(grad_ptr.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -207,3 +214,34 @@ def _kc_dpo_scale_kernel(grad_ptr, scale_ptr, size, BLOCK: tl.constexpr):
         at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
         grad = tl.load(grad_ptr + at, mask=at < size, other=0.0).to(tl.float32) * scale
         tl.store(grad_ptr + at, grad.to(grad_ptr.dtype.element_ty), mask=at < size)
+
+
+def _aot(kernel: triton.JITFunction, types: str, **constants: int) -> tuple[triton.JITFunction, dict, dict]:
+    """`types` of the arguments in their order; the constants come last."""
+    return (
+        kernel,
+        dict(zip(kernel.arg_names, [*types.split(), *["constexpr"] * len(constants)], strict=True)),
+        constants,
+    )
+
+
+# What is compiled ahead of time where there is no GPU: kernel, signature, constants.
+AOT = tuple(
+    entry
+    for x in ("bf16", "fp32")
+    for entry in (
+        _aot(
+            _kc_dpo_sums_kernel, f"*{x} *{x} *{x} *{x} *fp32 *fp32 i32 i32 i32 i32 i32 i32 i32",
+            COSINE=True, POOLED=True, BLOCK_R=16, BLOCK_N=128,
+        ),
+        _aot(
+            _kc_dpo_sums_kernel, f"*{x} *{x} *{x} *{x} *fp32 *fp32 i32 i32 i32 i32 i32 i32 i32",
+            COSINE=True, POOLED=False, BLOCK_R=1, BLOCK_N=2048,
+        ),
+        _aot(
+            _kc_dpo_grad_kernel, f"*{x} *{x} *{x} *fp32 *fp32 *fp32 *{x} i32 i32 i32 i32 fp32 fp32",
+            DISTANCE=0, SIGMOID=True, GRAD=True, BLOCK_N=2048, BLOCKS=32, TILES=2,
+        ),
+        _aot(_kc_dpo_scale_kernel, f"*{x} *fp32 i64", BLOCK=4096),
+    )
+)  # fmt: skip
