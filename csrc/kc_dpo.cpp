@@ -128,8 +128,7 @@ SILMM_INLINE Sums pair_sums(const Side (&sides)[kSides], int64_t width) {
         for (int64_t half = kLanes / 2; half; half /= 2) {
             for (int64_t lane = 0; lane < half; ++lane) total[k][lane] += total[k][lane + half];
         }
-        double* out = k < kDistances ? sums.square : k < 2 * kDistances ? sums.excess : sums.norm;
-        out[k < kDistances ? k : k < 2 * kDistances ? k - kDistances : k - 2 * kDistances] = total[k][0];
+        sums.at[k] = total[k][0];
     }
     return sums;
 }
@@ -169,7 +168,9 @@ SILMM_INLINE void all_pairs(const KcDpo& c) {
         for (int s = 0; s < kSides; ++s) sides[s] = side_of(c, pair, s, means.data(), scratch);
         const bool cosine = c.objective.distance == Distance::cosine;
         const Sums sums = cosine ? pair_sums<true>(sides, c.width) : pair_sums<false>(sides, c.width);
-        const PairLoss loss = pair_loss(c.objective, sums, pairs, rows);
+        Slope slopes[kDistances];
+        for (int k = 0; k < kDistances; ++k) slopes[k] = slope(c.objective.distance, sums, k);
+        const PairLoss loss = pair_loss(c.objective, slopes, pairs, rows);
         for (int k = 0; k < kDistances; ++k) c.distances[k * c.pairs + pair] = loss.distances[k];
         sum += loss.loss;
         if (c.grad) pair_gradient(c, pair, sides, loss);

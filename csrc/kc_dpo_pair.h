@@ -13,11 +13,10 @@ constexpr int kSides = 4, kDistances = 5;
 constexpr int kSums = 2 * kDistances + kSides;
 constexpr double kShort = 1e-8;  // EPS of features.py: a vector that is not longer has no direction
 
-// The sums of a pair, in the order of distances and of sides. Without a cosine only `square` is needed.
+// The sums of a pair: |a - b|^2 of the distances, then |a|^2 - |b|^2 of them, as the sum of (a - b)(a + b), then |a|^2
+// of the sides. Without a cosine only the first are needed.
 struct Sums {
-    double square[kDistances];   // |a - b|^2
-    double excess[kDistances];   // |a|^2 - |b|^2, as the sum of (a - b)(a + b)
-    double norm[kSides];         // |a|^2
+    double at[kSums];
 };
 
 struct PairLoss {
@@ -46,15 +45,17 @@ SILMM_BOTH Slope slope(Distance kind, double square, double excess, double norm_
     return {d, -(longer + b * d) / (a * a * b), 1.0 / (a * b)};
 }
 
-// pairs, rows: what the loss, and a vector of H, are means over.
-SILMM_BOTH PairLoss pair_loss(const KcDpoObjective& o, const Sums& sums, double pairs, double rows) {
+// Of distance i.
+SILMM_BOTH Slope slope(Distance kind, const Sums& sums, int i) {
     constexpr int left[kDistances] = {0, 0, 1, 1, 0}, right[kDistances] = {2, 3, 2, 3, 1};
-    Slope k[kDistances];
+    const double* norms = sums.at + 2 * kDistances;
+    return slope(kind, sums.at[i], sums.at[kDistances + i], norms[left[i]], norms[right[i]]);
+}
+
+// pairs, rows: what the loss, and a vector of H, are means over.
+SILMM_BOTH PairLoss pair_loss(const KcDpoObjective& o, const Slope (&k)[kDistances], double pairs, double rows) {
     PairLoss out;
-    for (int i = 0; i < kDistances; ++i) {
-        k[i] = slope(o.distance, sums.square[i], sums.excess[i], sums.norm[left[i]], sums.norm[right[i]]);
-        out.distances[i] = static_cast<float>(k[i].distance);
-    }
+    for (int i = 0; i < kDistances; ++i) out.distances[i] = static_cast<float>(k[i].distance);
     const double z = o.gamma * ((k[2].distance - k[0].distance) - (k[3].distance - k[1].distance));
     double chosen = o.sft_weight, rejected = 0.0;  // the loss's derivatives by k(H, Hw) and k(H, Hl)
     out.loss = o.sft_weight * k[0].distance;

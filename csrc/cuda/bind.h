@@ -4,4 +4,8 @@
 
 #include <pybind11/pybind11.h>
 
-namespace silmm {}  // namespace silmm
+namespace silmm {
+
+void bind_kc_dpo(pybind11::module_& m);
+
+}  // namespace silmm
