@@ -243,7 +243,7 @@ def test_triton_in_many_blocks_and_its_scale(impl: str, device: str, monkeypatch
     from silmm.kernels import kc_dpo_triton
 
     monkeypatch.setattr(kc_dpo_triton, "block_sizes", lambda rows, width: (1 if rows == 1 else 2, 16))
-    for pooling, shape in (("avg", (1, 5, 37)), ("none", (2, 7, 39))):  # 18 blocks, two a program of the second kernel
+    for pooling, shape in (("avg", (1, 5, 37)), ("none", (1, 7, 39))):  # 18 blocks, two a program of the second kernel
         sides = features(shape, device=device)
         ours, theirs = (flat(run(sides, gamma=1.0, pooling=pooling, impl=i)) for i in (impl, "reference"))
         for a, b in zip(ours, theirs, strict=True):

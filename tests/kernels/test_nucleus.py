@@ -164,7 +164,7 @@ def test_auto_takes_cpp_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     assert _dispatch.choose("nucleus", "auto", cpu) == IMPLS[-1]
     assert _dispatch.choose("nucleus", "auto", torch.device("cuda")) == "reference"
-    monkeypatch.setattr(_dispatch, "extension", lambda: (None, "not built"))
+    monkeypatch.setattr(_dispatch, "extension", lambda *_: (None, "not built"))
     assert _dispatch.choose("nucleus", "auto", cpu) == "reference"
     assert available()["nucleus"] == {"reference": "ready", "cpp": "not built"}
     with pytest.raises(RuntimeError, match="not available: not built"):
