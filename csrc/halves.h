@@ -41,8 +41,8 @@ SILMM_BOTH float widen(F16 x) {
     return wide;
 #else
     const uint32_t size = x.bits & 0x7FFFu, sign = static_cast<uint32_t>(x.bits & 0x8000u) << 16;
-    const uint32_t normal = (size << 13) + (112u << 23);                              // the exponent's bias: 127, not 15
-    const uint32_t subnormal = float_bits(bits_float(size + 0x3F000000u) - 0.5f);     // 0.5 + size 2^-24, less 0.5
+    const uint32_t normal = (size << 13) + (112u << 23);                           // 112: 127 - 15, the biases
+    const uint32_t subnormal = float_bits(bits_float(size + 0x3F000000u) - 0.5f);  // 0.5 + size 2^-24, less 0.5
     const uint32_t finite = size < 0x0400u ? subnormal : normal;
     return bits_float((size < 0x7C00u ? finite : normal + (112u << 23)) | sign);
 #endif
