@@ -6,8 +6,9 @@
 #include "bind.h"
 
 PYBIND11_MODULE(_C, m) {
-    m.attr("abi") = 3;  // raised with every change of a signature; silmm.kernels._dispatch refuses another one
+    m.attr("abi") = 4;  // raised with every change of a signature; silmm.kernels._dispatch refuses another one
     silmm::bind_decode_attention(m);
+    silmm::bind_divdrop(m);
     silmm::bind_kc_dpo(m);
     silmm::bind_nucleus(m);
 }

@@ -6,7 +6,7 @@
 #include "bind.h"
 
 PYBIND11_MODULE(_CUDA, m) {
-    m.attr("abi") = 3;  // as in ../module.cpp
+    m.attr("abi") = 4;  // as in ../module.cpp
     m.attr("archs") = SILMM_CUDA_ARCHS;
     silmm::bind_kc_dpo(m);
 }

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-ABI = 3  # the `abi` of csrc/module.cpp and csrc/cuda/module.cpp that the calls below this package are written for
+ABI = 4  # the `abi` of csrc/module.cpp and csrc/cuda/module.cpp that the calls below this package are written for
 ALL = ("reference", "cpp", "triton", "cuda")
 OPS: dict[str, tuple[str, ...]] = {
     "nucleus": ("reference", "cpp"),
     "decode_attention": ("reference", "cpp"),
-    "divdrop": ("reference",),
+    "divdrop": ALL,
     "kc_dpo": ALL,
 }
 AUTO = {"cpu": ("cpp",), "cuda": ("cuda", "triton")}  # by device type, the best first; then the reference

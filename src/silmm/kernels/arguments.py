@@ -13,6 +13,11 @@ def describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
+def rows_along_memory(tensor: Tensor) -> Tensor:
+    """The tensor, copied where its last dimension does not lie along memory."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+
+
 def check_finite(name: str, tensor: Tensor) -> None:
     """Raise ValueError naming the first number that is not finite, and its place."""
     finite = tensor.isfinite()

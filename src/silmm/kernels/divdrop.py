@@ -13,24 +13,45 @@ so the mean is kept exactly. The sites of a Llama MLP, down(silu(gate) * up):
     hidden    between the product and `down`; the gates of one trunk [P, T, F] fan out to N samples [P, N, T, F]
     output    on what `down` returns
 
-Masks are the same everywhere; values agree to rounding.
+Values are the same bits everywhere too: float32 inside, in single operations (silu from `silmm.kernels.sigmoid`), times
+the scale or 0, and one rounding to the dtype at the end. Gradients agree to rounding; each implementation repeats its
+own. float64 is for the reference alone, with torch's silu.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any, NamedTuple
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from silmm.kernels import _dispatch
-from silmm.kernels.arguments import check_finite, describe
+from silmm.kernels.arguments import DTYPES, describe
 from silmm.kernels.philox import LANES, lanes, philox
+from silmm.kernels.sigmoid import silu
 from silmm.rng import torch_seed
 
 SITES = ("hidden", "output")
 ONE = 1 << 16  # probabilities are multiples of 1 / ONE
 WORDS = 1 << 32  # positions and samples are words of the counter
 MAX_LAYERS = WORDS // len(SITES)
+
+
+class Masks(NamedTuple):
+    """What names the masks of a call, as implementations take it: checked."""
+
+    keys_P: Tensor
+    samples_PN: Tensor
+    positions_PT: Tensor
+    masked_PT: Tensor | None
+    slot: int  # the counter's last word
+    threshold: int  # the lowest lane that is kept
+
+    @property
+    def scale(self) -> float:
+        """Of what is kept."""
+        return ONE / (ONE - self.threshold)
 
 
 def mask_key(*names: object) -> int:
@@ -63,13 +84,16 @@ def divdrop(
         positions_T: int64 [T] or [P, T], in [0, 2^32): positions in the prompt, not in a padded row.
         layer: number of the layer in the model, from 0.
         site: `hidden` or `output`.
-        rate: in [0, 1), share of elements that become 0; at 0 this is the plain SwiGLU, bit for bit.
+        rate: in [0, 1), share of elements that become 0; at 0 this is the plain SwiGLU.
         masked_T: bool [T] or [P, T], true where masks apply (say, at the dream queries only); elsewhere values pass as
             they are. Without it masks apply everywhere.
-        impl: `reference` or `auto`.
+        impl: `reference`, `cpp`, `triton`, `cuda` or `auto`.
+
+    Infinities and NaN are not hidden: a masked one is 0 * inf, or NaN. Gradients go to x and up.
 
     Raises:
-        ValueError: a wrong argument, or a number in x or up that is not finite (a mask would hide it), by name.
+        ValueError: a wrong argument, by name. Values of samples and positions are checked on the CPU alone.
+        RuntimeError: `impl` is not available here.
     """
     slot, threshold = _slot(layer, site), _threshold(rate)
     _check_values(x, up, site)
@@ -78,44 +102,72 @@ def divdrop(
     samples_PN = _rows("samples", samples_N, prompts, samples, x.device)
     positions_PT = _rows("positions", positions_T, prompts, positions, x.device)
     masked_PT = None if masked_T is None else _rows("masked", masked_T, prompts, positions, x.device, torch.bool)
-    _dispatch.choose("divdrop", impl, x.device)  # refuses a name that is none; there is one implementation
-    return reference(x, up, keys_P, samples_PN, positions_PT, masked_PT, slot, threshold)
+    masks = Masks(keys_P, samples_PN, positions_PT, masked_PT, slot, threshold)
+    chosen = _dispatch.choose("divdrop", impl, x.device, "" if x.dtype in DTYPES else describe(x))
+    if chosen == "reference":
+        return reference(x, up, masks)
+    return DivDropFunction.apply(x, up, masks, _kernels(chosen))
 
 
 def drop_mask(
     keys_P: Tensor, samples_N: Tensor, positions_T: Tensor, width: int, layer: int, site: str, rate: float
 ) -> Tensor:
     """The definition of the masks: bool [P, N, T, width], TRUE where an element is kept. Arguments as of `divdrop`."""
-    slot, threshold = _slot(layer, site), _threshold(rate)
     if width < 0:
         raise ValueError(f"width: expected a number of elements, given {width}")
     _check_keys(keys_P, None, keys_P.device)
     samples_PN = _rows("samples", samples_N, len(keys_P), None, keys_P.device)
     positions_PT = _rows("positions", positions_T, len(keys_P), None, keys_P.device)
-    return _kept(keys_P, samples_PN, positions_PT, width, slot, threshold)
+    return _kept(Masks(keys_P, samples_PN, positions_PT, None, _slot(layer, site), _threshold(rate)), width)
 
 
-def reference(
-    x: Tensor, up: Tensor | None, keys_P: Tensor, samples_PN: Tensor, positions_PT: Tensor,
-    masked_PT: Tensor | None, slot: int, threshold: int,
-) -> Tensor:  # fmt: skip
+def reference(x: Tensor, up: Tensor | None, masks: Masks) -> Tensor:
     """The definition, in plain torch, on any device, with gradients. Arguments are taken as checked."""
-    values = x if up is None else F.silu(x) * up
+    wide = torch.promote_types(x.dtype, torch.float32)
+    values = x.to(wide) if up is None else silu(x.to(wide)) * up.to(wide)
     values_PNTF = values if values.dim() == 4 else values[:, None]
-    kept_PNTF = _kept(keys_P, samples_PN, positions_PT, values.shape[-1], slot, threshold)
-    # Products, not a choice: 0 * nan stays nan. The scale is a number, not a tensor: in bfloat16 it would be rounded.
-    out_PNTF = values_PNTF * kept_PNTF * (ONE / (ONE - threshold))
-    if masked_PT is None:
-        return out_PNTF
-    return torch.where(masked_PT[:, None, :, None], out_PNTF, values_PNTF)
+    factors_PNTF = _kept(masks, x.shape[-1]).to(wide) * masks.scale
+    if masks.masked_PT is not None:
+        factors_PNTF = factors_PNTF.masked_fill(~masks.masked_PT[:, None, :, None], 1.0)
+    return (values_PNTF * factors_PNTF).to(x.dtype)  # a product, not a choice: 0 * nan stays nan
 
 
-def _kept(keys_P: Tensor, samples_PN: Tensor, positions_PT: Tensor, width: int, slot: int, threshold: int) -> Tensor:
+class DivDropFunction(torch.autograd.Function):
+    """An implementation's forward and backward. Masks are made twice, and not kept in between."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, up: Tensor | None, masks: Masks, kernels: ModuleType) -> Tensor:
+        """As `reference`."""
+        ctx.save_for_backward(x, up, *masks[:4])
+        ctx.rest, ctx.kernels = masks[4:], kernels
+        return kernels.divdrop_fwd(x, up, masks)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_PNTF: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        """Of x and up."""
+        x, up, *names = ctx.saved_tensors
+        return *ctx.kernels.divdrop_bwd(x, up, grad_PNTF, Masks(*names, *ctx.rest)), None, None
+
+
+def _kernels(impl: str) -> ModuleType:
+    """The module with `divdrop_fwd` and `divdrop_bwd` of an implementation."""
+    if impl == "triton":
+        from silmm.kernels import divdrop_triton
+
+        return divdrop_triton
+    from silmm.kernels import divdrop_native
+
+    return divdrop_native
+
+
+def _kept(masks: Masks, width: int) -> Tensor:
     """Bool [P, N, T, width]: true where the lane of an element reaches the threshold."""
-    group_G = torch.arange(-(-width // LANES), device=keys_P.device)
-    counter = (group_G, positions_PT[:, None, :, None], samples_PN[:, :, None, None], torch.full_like(group_G, slot))
-    words = philox(counter, keys_P[:, None, None, None])
-    return torch.stack([lane >= threshold for lane in lanes(words)], -1).flatten(-2)[..., :width]
+    group_G = torch.arange(-(-width // LANES), device=masks.keys_P.device)
+    slot_G = torch.full_like(group_G, masks.slot)
+    counter = (group_G, masks.positions_PT[:, None, :, None], masks.samples_PN[:, :, None, None], slot_G)
+    words = philox(counter, masks.keys_P[:, None, None, None])
+    return torch.stack([lane >= masks.threshold for lane in lanes(words)], -1).flatten(-2)[..., :width]
 
 
 def _slot(layer: int, site: str) -> int:
@@ -139,7 +191,6 @@ def _check_values(x: Tensor, up: Tensor | None, site: str) -> None:
     """Raise ValueError naming the argument, what is expected and what was given."""
     if x.dim() not in (3, 4) or not x.is_floating_point():
         raise ValueError(f"x: expected floating [P, T, F] or [P, N, T, F], given {describe(x)}")
-    check_finite("x", x.detach())
     if site == "output":
         if up is not None:
             raise ValueError(f"up: expected none at site output, given {describe(up)}")
@@ -148,7 +199,6 @@ def _check_values(x: Tensor, up: Tensor | None, site: str) -> None:
         given = "none" if up is None else describe(up)
         raise ValueError(f"up: expected {describe(x)} like x at site hidden, given {given}")
     _check_device("up", up, x.device)
-    check_finite("up", up.detach())
 
 
 def _check_keys(keys_P: Tensor, prompts: int | None, device: torch.device) -> None:
@@ -171,7 +221,7 @@ def _rows(
         n, kind = "n" if count is None else count, str(dtype).removeprefix("torch.")
         raise ValueError(f"{name}: expected {kind} [{n}] or [{prompts}, {n}], given {describe(tensor)}")
     _check_device(name, tensor, device)
-    if dtype == torch.int64:
+    if dtype == torch.int64 and tensor.device.type == "cpu":  # elsewhere a look at values would wait for the device
         outside = tensor[(tensor < 0) | (tensor >= WORDS)]
         if len(outside):
             raise ValueError(f"{name}: expected values in [0, {WORDS}), given {int(outside[0])}")
