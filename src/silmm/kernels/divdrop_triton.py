@@ -1,0 +1,191 @@
+"""`divdrop` in Triton. A program takes a block of 8-element groups of one row, once for some or all of its samples.
+
+A row of x and up is a prompt's position; where x is [P, N, T, F] it is that of one sample, and read anew for each.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from silmm.kernels import _dispatch
+from silmm.kernels.arguments import rows_along_memory
+from silmm.kernels.divdrop import Masks
+from silmm.kernels.philox_triton import lanes, philox
+
+WARPS = 4
+BLOCK = 128  # groups a program: one a thread, so 16 bytes of a 16-bit dtype
+PROGRAMS = 2048  # that fill a large GPU; with fewer, samples go to programs of their own
+CONSTANTS = ["slot", "threshold"]  # not specialised: each value would be a compilation
+
+
+@triton.jit
+def _sigmoid(x):
+    """As csrc/sigmoid.h: the same operations in the same order."""
+    x = 0.0 - x
+    x = tl.where(x < -87.0, -87.0, x)  # not a minimum, which may lose a NaN
+    x = tl.where(x > 87.0, 87.0, x)
+    shifted = x * 1.44269504 + 12582912.0
+    k = shifted - 12582912.0
+    r = (x - k * 0.693359375) - k * -2.12194440e-4
+    p = r * 1.9875691500e-4 + 1.3981999507e-3
+    p = p * r + 8.3334519073e-3
+    p = p * r + 4.1665795894e-2
+    p = p * r + 1.6666665459e-1
+    p = p * r + 5.0000001201e-1
+    p = (p * r * r + r) + 1.0
+    two_to_k = (shifted.to(tl.uint32, bitcast=True) << 23) + (127 << 23)
+    return tl.div_rn(1.0, 1.0 + p * two_to_k.to(tl.float32, bitcast=True))
+
+
+@triton.jit
+def _place(pid, samples, positions, blocks, each):
+    """Prompt, position, first sample, the one after the last, and first group, of a program."""
+    parts = tl.cdiv(samples, each)
+    row = pid // blocks // parts
+    first = pid // blocks % parts * each
+    last = tl.minimum(first + each, samples)
+    return (row // positions).to(tl.int64), (row % positions).to(tl.int64), first.to(tl.int64), last.to(tl.int64)
+
+
+@triton.jit
+def _factors(key, group_G, position, sample, slot, threshold, applies):
+    """0 or the scale [G, 8]; 1 where masks do not apply."""
+    w0, w1, w2, w3 = philox(key, group_G, position, sample, slot)
+    scale = tl.div_rn(65536.0, (65536 - threshold).to(tl.float32))
+    factors = tl.where(lanes(w0, w1, w2, w3) >= threshold.to(tl.uint32), scale, 0.0)
+    return tl.where(applies, factors, 1.0)
+
+
+@triton.jit(do_not_specialize=CONSTANTS)
+def _divdrop_fwd_kernel(
+    x_ptr, up_ptr, keys_ptr, samples_ptr, positions_ptr, masked_ptr, out_ptr, samples, positions, width,
+    x_stride_p, x_stride_n, x_stride_t, up_stride_p, up_stride_n, up_stride_t,
+    samples_stride, positions_stride, masked_stride, slot, threshold, blocks, each,
+    HIDDEN: tl.constexpr, MASKED: tl.constexpr, SHARED: tl.constexpr, BLOCK_G: tl.constexpr,
+):  # fmt: skip
+    pid = tl.program_id(0)
+    p, t, first, last = _place(pid, samples, positions, blocks, each)
+    group_G = pid % blocks * BLOCK_G + tl.arange(0, BLOCK_G)
+    place_G8 = group_G[:, None] * 8 + tl.arange(0, 8)[None, :]
+    inside_G8 = place_G8 < width
+    key, position = tl.load(keys_ptr + p), tl.load(positions_ptr + p * positions_stride + t)
+    applies = True
+    if MASKED:
+        applies = tl.load(masked_ptr + p * masked_stride + t) != 0
+    x_ptr += p * x_stride_p + t * x_stride_t
+    up_ptr += p * up_stride_p + t * up_stride_t
+    if SHARED:
+        values_G8 = tl.load(x_ptr + place_G8, mask=inside_G8, other=0).to(tl.float32)
+        if HIDDEN:
+            values_G8 *= _sigmoid(values_G8)
+            values_G8 *= tl.load(up_ptr + place_G8, mask=inside_G8, other=0).to(tl.float32)
+    for n in range(first, last):
+        if not SHARED:
+            values_G8 = tl.load(x_ptr + n * x_stride_n + place_G8, mask=inside_G8, other=0).to(tl.float32)
+            if HIDDEN:
+                values_G8 *= _sigmoid(values_G8)
+                values_G8 *= tl.load(up_ptr + n * up_stride_n + place_G8, mask=inside_G8, other=0).to(tl.float32)
+        sample = tl.load(samples_ptr + p * samples_stride + n)
+        factors_G8 = _factors(key, group_G, position, sample, slot, threshold, applies)
+        out_G8 = (values_G8 * factors_G8).to(out_ptr.dtype.element_ty)
+        tl.store(out_ptr + ((p * samples + n) * positions + t) * width + place_G8, out_G8, mask=inside_G8)
+
+
+@triton.jit(do_not_specialize=CONSTANTS)
+def _divdrop_bwd_kernel(
+    x_ptr, up_ptr, grad_ptr, keys_ptr, samples_ptr, positions_ptr, masked_ptr, grad_x_ptr, grad_up_ptr,
+    samples, positions, width, x_stride_p, x_stride_n, x_stride_t, up_stride_p, up_stride_n, up_stride_t,
+    grad_stride_p, grad_stride_n, grad_stride_t, samples_stride, positions_stride, masked_stride,
+    slot, threshold, blocks, each,
+    HIDDEN: tl.constexpr, MASKED: tl.constexpr, SHARED: tl.constexpr, BLOCK_G: tl.constexpr,
+):  # fmt: skip
+    pid = tl.program_id(0)
+    p, t, first, last = _place(pid, samples, positions, blocks, each)
+    group_G = pid % blocks * BLOCK_G + tl.arange(0, BLOCK_G)
+    place_G8 = group_G[:, None] * 8 + tl.arange(0, 8)[None, :]
+    inside_G8 = place_G8 < width
+    key, position = tl.load(keys_ptr + p), tl.load(positions_ptr + p * positions_stride + t)
+    applies = True
+    if MASKED:
+        applies = tl.load(masked_ptr + p * masked_stride + t) != 0
+    grad_ptr += p * grad_stride_p + t * grad_stride_t
+    sums_G8 = tl.zeros((BLOCK_G, 8), tl.float32)
+    for n in range(first, last):  # all samples of a shared row, in their order; one sample of a row of its own
+        sample = tl.load(samples_ptr + p * samples_stride + n)
+        factors_G8 = _factors(key, group_G, position, sample, slot, threshold, applies)
+        grad_G8 = tl.load(grad_ptr + n * grad_stride_n + place_G8, mask=inside_G8, other=0)
+        sums_G8 += grad_G8.to(tl.float32) * factors_G8
+    row = p * positions + t if SHARED else (p * samples + first) * positions + t
+    element = grad_x_ptr.dtype.element_ty
+    if HIDDEN:
+        x_ptr += p * x_stride_p + first * x_stride_n + t * x_stride_t
+        up_ptr += p * up_stride_p + first * up_stride_n + t * up_stride_t
+        gate_G8 = tl.load(x_ptr + place_G8, mask=inside_G8, other=0).to(tl.float32)
+        up_G8 = tl.load(up_ptr + place_G8, mask=inside_G8, other=0).to(tl.float32)
+        s_G8 = _sigmoid(gate_G8)
+        tl.store(grad_up_ptr + row * width + place_G8, (sums_G8 * (gate_G8 * s_G8)).to(element), mask=inside_G8)
+        sums_G8 = sums_G8 * up_G8 * (s_G8 * (1.0 + gate_G8 * (1.0 - s_G8)))
+    tl.store(grad_x_ptr + row * width + place_G8, sums_G8.to(element), mask=inside_G8)
+
+
+def divdrop_fwd(x: Tensor, up: Tensor | None, masks: Masks) -> Tensor:
+    """As `divdrop.reference`, without gradients."""
+    x, up = rows_along_memory(x), None if up is None else rows_along_memory(up)
+    out_PNTF = x.new_empty(*masks.samples_PN.shape, *x.shape[-2:])
+    names, strides = _names(masks)
+    _launch(
+        _divdrop_fwd_kernel, x, up, masks, (x, x if up is None else up, *names, out_PNTF),
+        (*_strides(x), *_strides(x if up is None else up), *strides), split=True,
+    )  # fmt: skip
+    return out_PNTF
+
+
+def divdrop_bwd(x: Tensor, up: Tensor | None, grad_PNTF: Tensor, masks: Masks) -> tuple[Tensor, Tensor | None]:
+    """Gradients of x and up, from that of what `divdrop_fwd` returns; masks are made again."""
+    x, up, grad_PNTF = rows_along_memory(x), None if up is None else rows_along_memory(up), rows_along_memory(grad_PNTF)
+    grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+    grad_up = None if up is None else torch.empty_like(up, memory_format=torch.contiguous_format)
+    names, strides = _names(masks)
+    tensors = (x, x if up is None else up, grad_PNTF, *names, grad_x, grad_x if grad_up is None else grad_up)
+    strides = (*_strides(x), *_strides(x if up is None else up), *_strides(grad_PNTF), *strides)
+    _launch(_divdrop_bwd_kernel, x, up, masks, tensors, strides, split=False)
+    return grad_x, grad_up
+
+
+def _launch(
+    kernel: triton.JITFunction, x: Tensor, up: Tensor | None, masks: Masks, tensors: tuple[Tensor, ...],
+    strides: tuple[int, ...], *, split: bool,
+) -> None:  # fmt: skip
+    """Run a kernel. split: a shared row's samples may go to several programs."""
+    (prompts, samples), (positions, width), shared = masks.samples_PN.shape, x.shape[-2:], x.dim() == 3
+    rows, groups = prompts * positions, triton.cdiv(width, 8)
+    block = triton.next_power_of_2(groups) if _dispatch.interpreted() else BLOCK
+    blocks = triton.cdiv(groups, max(1, block))
+    parts = max(1, min(samples, triton.cdiv(PROGRAMS, max(1, rows * blocks)) if split else 1 if shared else samples))
+    each = max(1, triton.cdiv(samples, parts))
+    programs = rows * blocks * max(1, triton.cdiv(samples, each))
+    if not programs:
+        return
+    with torch.cuda.device_of(x):
+        kernel[(programs,)](
+            *tensors, samples, positions, width, *strides, masks.slot, masks.threshold, blocks, each,
+            HIDDEN=up is not None, MASKED=masks.masked_PT is not None, SHARED=shared, BLOCK_G=block, num_warps=WARPS,
+            enable_fp_fusion=False,
+        )  # fmt: skip
+
+
+def _names(masks: Masks) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    """What names the masks, as kernels take it, and its strides of prompts."""
+    masked_PT = masks.positions_PT if masks.masked_PT is None else masks.masked_PT.view(torch.uint8)
+    rows = tuple(rows_along_memory(rows) for rows in (masks.samples_PN, masks.positions_PT, masked_PT))
+    return (masks.keys_P.contiguous(), *rows), tuple(tensor.stride(0) for tensor in rows)
+
+
+def _strides(tensor: Tensor) -> tuple[int, int, int]:
+    """Of prompts, samples and positions."""
+    if tensor.dim() == 3:
+        return tensor.stride(0), 0, tensor.stride(1)
+    return tensor.stride(0), tensor.stride(1), tensor.stride(2)
