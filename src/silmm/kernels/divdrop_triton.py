@@ -1,4 +1,7 @@
-"""`divdrop` in Triton. A program takes a block of 8-element groups of one row, once for some or all of its samples.
+"""`divdrop` in Triton. A program takes a block of one row, once for some or all of its samples.
+
+A block is made of units of EACH elements that a thread loads and stores at once, 16 bytes: a Philox group of 8 in a
+16-bit dtype, half a group in float32. (There each call is made twice; passing words on between threads costs more.)
 
 A row of x and up is a prompt's position; where x is [P, N, T, F] it is that of one sample, and read anew for each.
 """
@@ -13,10 +16,10 @@ from torch import Tensor
 from silmm.kernels import _dispatch
 from silmm.kernels.arguments import rows_along_memory
 from silmm.kernels.divdrop import Masks
-from silmm.kernels.philox_triton import lanes, philox
+from silmm.kernels.philox_triton import half_lanes, lanes, philox
 
 WARPS = 4
-BLOCK = 128  # groups a program: one a thread, so 16 bytes of a 16-bit dtype
+BLOCK = 128  # units a program: one a thread
 PROGRAMS = 2048  # that fill a large GPU; with fewer, samples go to programs of their own
 CONSTANTS = ["slot", "threshold"]  # not specialised: each value would be a compilation
 
@@ -41,36 +44,40 @@ def _sigmoid(x):
 
 
 @triton.jit
-def _place(pid, samples, positions, blocks, each):
-    """Prompt, position, first sample, the one after the last, and first group, of a program."""
-    parts = tl.cdiv(samples, each)
+def _place(pid, samples, positions, blocks, together):
+    """Prompt, position, first sample and the one after the last of a program."""
+    parts = tl.cdiv(samples, together)
     row = pid // blocks // parts
-    first = pid // blocks % parts * each
-    last = tl.minimum(first + each, samples)
+    first = pid // blocks % parts * together
+    last = tl.minimum(first + together, samples)
     return (row // positions).to(tl.int64), (row % positions).to(tl.int64), first.to(tl.int64), last.to(tl.int64)
 
 
 @triton.jit
-def _factors(key, group_G, position, sample, slot, threshold, applies):
-    """0 or the scale [G, 8]; 1 where masks do not apply."""
-    w0, w1, w2, w3 = philox(key, group_G, position, sample, slot)
+def _factors(key, unit_U, position, sample, slot, threshold, applies, EACH: tl.constexpr):
+    """0 or the scale [U, EACH]; 1 where masks do not apply: at threshold 0."""
+    threshold = tl.where(applies, threshold, 0).to(tl.uint32)
+    w0, w1, w2, w3 = philox(key, unit_U * EACH // 8, position, sample, slot)
+    if EACH == 8:
+        lanes_UE = lanes(w0, w1, w2, w3)
+    else:
+        lanes_UE = half_lanes(w0, w1, w2, w3, unit_U % 2 == 1)
     scale = tl.div_rn(65536.0, (65536 - threshold).to(tl.float32))
-    factors = tl.where(lanes(w0, w1, w2, w3) >= threshold.to(tl.uint32), scale, 0.0)
-    return tl.where(applies, factors, 1.0)
+    return tl.where(lanes_UE >= threshold << 16, scale, 0.0)
 
 
 @triton.jit(do_not_specialize=CONSTANTS)
 def _divdrop_fwd_kernel(
     x_ptr, up_ptr, keys_ptr, samples_ptr, positions_ptr, masked_ptr, out_ptr, samples, positions, width,
     x_stride_p, x_stride_n, x_stride_t, up_stride_p, up_stride_n, up_stride_t,
-    samples_stride, positions_stride, masked_stride, slot, threshold, blocks, each,
-    HIDDEN: tl.constexpr, MASKED: tl.constexpr, SHARED: tl.constexpr, BLOCK_G: tl.constexpr,
+    samples_stride, positions_stride, masked_stride, slot, threshold, blocks, together,
+    HIDDEN: tl.constexpr, MASKED: tl.constexpr, SHARED: tl.constexpr, BLOCK_U: tl.constexpr, EACH: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
-    p, t, first, last = _place(pid, samples, positions, blocks, each)
-    group_G = pid % blocks * BLOCK_G + tl.arange(0, BLOCK_G)
-    place_G8 = group_G[:, None] * 8 + tl.arange(0, 8)[None, :]
-    inside_G8 = place_G8 < width
+    p, t, first, last = _place(pid, samples, positions, blocks, together)
+    unit_U = pid % blocks * BLOCK_U + tl.arange(0, BLOCK_U)
+    place_UE = unit_U[:, None] * EACH + tl.arange(0, EACH)[None, :]
+    inside_UE = place_UE < width
     key, position = tl.load(keys_ptr + p), tl.load(positions_ptr + p * positions_stride + t)
     applies = True
     if MASKED:
@@ -78,20 +85,20 @@ def _divdrop_fwd_kernel(
     x_ptr += p * x_stride_p + t * x_stride_t
     up_ptr += p * up_stride_p + t * up_stride_t
     if SHARED:
-        values_G8 = tl.load(x_ptr + place_G8, mask=inside_G8, other=0).to(tl.float32)
+        values_UE = tl.load(x_ptr + place_UE, mask=inside_UE, other=0).to(tl.float32)
         if HIDDEN:
-            values_G8 *= _sigmoid(values_G8)
-            values_G8 *= tl.load(up_ptr + place_G8, mask=inside_G8, other=0).to(tl.float32)
+            values_UE *= _sigmoid(values_UE)
+            values_UE *= tl.load(up_ptr + place_UE, mask=inside_UE, other=0).to(tl.float32)
     for n in range(first, last):
         if not SHARED:
-            values_G8 = tl.load(x_ptr + n * x_stride_n + place_G8, mask=inside_G8, other=0).to(tl.float32)
+            values_UE = tl.load(x_ptr + n * x_stride_n + place_UE, mask=inside_UE, other=0).to(tl.float32)
             if HIDDEN:
-                values_G8 *= _sigmoid(values_G8)
-                values_G8 *= tl.load(up_ptr + n * up_stride_n + place_G8, mask=inside_G8, other=0).to(tl.float32)
+                values_UE *= _sigmoid(values_UE)
+                values_UE *= tl.load(up_ptr + n * up_stride_n + place_UE, mask=inside_UE, other=0).to(tl.float32)
         sample = tl.load(samples_ptr + p * samples_stride + n)
-        factors_G8 = _factors(key, group_G, position, sample, slot, threshold, applies)
-        out_G8 = (values_G8 * factors_G8).to(out_ptr.dtype.element_ty)
-        tl.store(out_ptr + ((p * samples + n) * positions + t) * width + place_G8, out_G8, mask=inside_G8)
+        factors_UE = _factors(key, unit_U, position, sample, slot, threshold, applies, EACH)
+        out_UE = (values_UE * factors_UE).to(out_ptr.dtype.element_ty)
+        tl.store(out_ptr + ((p * samples + n) * positions + t) * width + place_UE, out_UE, mask=inside_UE)
 
 
 @triton.jit(do_not_specialize=CONSTANTS)
@@ -99,36 +106,36 @@ def _divdrop_bwd_kernel(
     x_ptr, up_ptr, grad_ptr, keys_ptr, samples_ptr, positions_ptr, masked_ptr, grad_x_ptr, grad_up_ptr,
     samples, positions, width, x_stride_p, x_stride_n, x_stride_t, up_stride_p, up_stride_n, up_stride_t,
     grad_stride_p, grad_stride_n, grad_stride_t, samples_stride, positions_stride, masked_stride,
-    slot, threshold, blocks, each,
-    HIDDEN: tl.constexpr, MASKED: tl.constexpr, SHARED: tl.constexpr, BLOCK_G: tl.constexpr,
+    slot, threshold, blocks, together,
+    HIDDEN: tl.constexpr, MASKED: tl.constexpr, SHARED: tl.constexpr, BLOCK_U: tl.constexpr, EACH: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
-    p, t, first, last = _place(pid, samples, positions, blocks, each)
-    group_G = pid % blocks * BLOCK_G + tl.arange(0, BLOCK_G)
-    place_G8 = group_G[:, None] * 8 + tl.arange(0, 8)[None, :]
-    inside_G8 = place_G8 < width
+    p, t, first, last = _place(pid, samples, positions, blocks, together)
+    unit_U = pid % blocks * BLOCK_U + tl.arange(0, BLOCK_U)
+    place_UE = unit_U[:, None] * EACH + tl.arange(0, EACH)[None, :]
+    inside_UE = place_UE < width
     key, position = tl.load(keys_ptr + p), tl.load(positions_ptr + p * positions_stride + t)
     applies = True
     if MASKED:
         applies = tl.load(masked_ptr + p * masked_stride + t) != 0
     grad_ptr += p * grad_stride_p + t * grad_stride_t
-    sums_G8 = tl.zeros((BLOCK_G, 8), tl.float32)
+    sums_UE = tl.zeros((BLOCK_U, EACH), tl.float32)
     for n in range(first, last):  # all samples of a shared row, in their order; one sample of a row of its own
         sample = tl.load(samples_ptr + p * samples_stride + n)
-        factors_G8 = _factors(key, group_G, position, sample, slot, threshold, applies)
-        grad_G8 = tl.load(grad_ptr + n * grad_stride_n + place_G8, mask=inside_G8, other=0)
-        sums_G8 += grad_G8.to(tl.float32) * factors_G8
+        factors_UE = _factors(key, unit_U, position, sample, slot, threshold, applies, EACH)
+        grad_UE = tl.load(grad_ptr + n * grad_stride_n + place_UE, mask=inside_UE, other=0)
+        sums_UE += grad_UE.to(tl.float32) * factors_UE
     row = p * positions + t if SHARED else (p * samples + first) * positions + t
     element = grad_x_ptr.dtype.element_ty
     if HIDDEN:
         x_ptr += p * x_stride_p + first * x_stride_n + t * x_stride_t
         up_ptr += p * up_stride_p + first * up_stride_n + t * up_stride_t
-        gate_G8 = tl.load(x_ptr + place_G8, mask=inside_G8, other=0).to(tl.float32)
-        up_G8 = tl.load(up_ptr + place_G8, mask=inside_G8, other=0).to(tl.float32)
-        s_G8 = _sigmoid(gate_G8)
-        tl.store(grad_up_ptr + row * width + place_G8, (sums_G8 * (gate_G8 * s_G8)).to(element), mask=inside_G8)
-        sums_G8 = sums_G8 * up_G8 * (s_G8 * (1.0 + gate_G8 * (1.0 - s_G8)))
-    tl.store(grad_x_ptr + row * width + place_G8, sums_G8.to(element), mask=inside_G8)
+        gate_UE = tl.load(x_ptr + place_UE, mask=inside_UE, other=0).to(tl.float32)
+        up_UE = tl.load(up_ptr + place_UE, mask=inside_UE, other=0).to(tl.float32)
+        s_UE = _sigmoid(gate_UE)
+        tl.store(grad_up_ptr + row * width + place_UE, (sums_UE * (gate_UE * s_UE)).to(element), mask=inside_UE)
+        sums_UE = sums_UE * up_UE * (s_UE * (1.0 + gate_UE * (1.0 - s_UE)))
+    tl.store(grad_x_ptr + row * width + place_UE, sums_UE.to(element), mask=inside_UE)
 
 
 def divdrop_fwd(x: Tensor, up: Tensor | None, masks: Masks) -> Tensor:
@@ -161,19 +168,20 @@ def _launch(
 ) -> None:  # fmt: skip
     """Run a kernel. split: a shared row's samples may go to several programs."""
     (prompts, samples), (positions, width), shared = masks.samples_PN.shape, x.shape[-2:], x.dim() == 3
-    rows, groups = prompts * positions, triton.cdiv(width, 8)
-    block = triton.next_power_of_2(groups) if _dispatch.interpreted() else BLOCK
-    blocks = triton.cdiv(groups, max(1, block))
+    each = 16 // x.element_size()
+    rows, units = prompts * positions, triton.cdiv(width, each)
+    block = triton.next_power_of_2(units) if _dispatch.interpreted() else BLOCK
+    blocks = triton.cdiv(units, max(1, block))
     parts = max(1, min(samples, triton.cdiv(PROGRAMS, max(1, rows * blocks)) if split else 1 if shared else samples))
-    each = max(1, triton.cdiv(samples, parts))
-    programs = rows * blocks * max(1, triton.cdiv(samples, each))
+    together = max(1, triton.cdiv(samples, parts))
+    programs = rows * blocks * max(1, triton.cdiv(samples, together))
     if not programs:
         return
     with torch.cuda.device_of(x):
         kernel[(programs,)](
-            *tensors, samples, positions, width, *strides, masks.slot, masks.threshold, blocks, each,
-            HIDDEN=up is not None, MASKED=masks.masked_PT is not None, SHARED=shared, BLOCK_G=block, num_warps=WARPS,
-            enable_fp_fusion=False,
+            *tensors, samples, positions, width, *strides, masks.slot, masks.threshold, blocks, together,
+            HIDDEN=up is not None, MASKED=masks.masked_PT is not None, SHARED=shared, BLOCK_U=block, EACH=each,
+            num_warps=WARPS, enable_fp_fusion=False,
         )  # fmt: skip
 
 
@@ -189,3 +197,26 @@ def _strides(tensor: Tensor) -> tuple[int, int, int]:
     if tensor.dim() == 3:
         return tensor.stride(0), 0, tensor.stride(1)
     return tensor.stride(0), tensor.stride(1), tensor.stride(2)
+
+
+def _ahead_of_time(kernel: triton.JITFunction, element: str) -> tuple[triton.JITFunction, dict[str, str], dict]:
+    """Signature and constants of a kernel at site `hidden`, as a launch for a shared trunk would have them."""
+    constants = {
+        "HIDDEN": True,
+        "MASKED": True,
+        "SHARED": True,
+        "BLOCK_U": BLOCK,
+        "EACH": 4 if element == "fp32" else 8,
+    }
+    integers = {"keys_ptr": "*i64", "samples_ptr": "*i64", "positions_ptr": "*i64", "masked_ptr": "*u8"}
+    signature = {
+        name: integers.get(name, f"*{element}" if name.endswith("_ptr") else "i32") for name in kernel.arg_names
+    }
+    return kernel, signature | dict.fromkeys(constants, "constexpr"), constants
+
+
+AOT = tuple(
+    _ahead_of_time(kernel, element)
+    for kernel in (_divdrop_fwd_kernel, _divdrop_bwd_kernel)
+    for element in ("fp32", "bf16", "fp16")
+)
