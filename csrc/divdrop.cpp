@@ -16,8 +16,9 @@ struct Place {  // in a tensor of rows: prompt, sample, position, and the chunk'
 };
 
 template <class T>
-SILMM_INLINE const T* row(const void* tensor, const std::array<int64_t, 3>& strides, const Place& at) {
-    return static_cast<const T*>(tensor) + at.p * strides[0] + at.n * strides[1] + at.t * strides[2] + at.first;
+SILMM_INLINE const T* row(const void* tensor, const Strides& apart, const Place& at) {
+    return static_cast<const T*>(tensor) + at.p * apart.prompt + at.n * apart.sample + at.t * apart.position +
+           at.first;
 }
 
 // A row of a contiguous [P, samples, T, F].
@@ -53,7 +54,7 @@ SILMM_INLINE void factors_of(const DivDrop& d, const Place& at, float* __restric
                         static_cast<uint32_t>(d.sample_of[at.p * d.sample_stride + at.n]), d.slot};
     lanes_of(names, at.first / kGroup, (at.count + kGroup - 1) / kGroup, lanes);
     const int32_t threshold = static_cast<int32_t>(d.threshold);
-    const float scale = d.scale();
+    const float scale = d.scale;
     for (int64_t i = 0; i < at.count; ++i) factors[i] = static_cast<int32_t>(lanes[i]) >= threshold ? scale : 0.0f;
 }
 

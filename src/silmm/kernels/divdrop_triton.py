@@ -6,6 +6,8 @@ A block is made of units of EACH elements that a thread loads and stores at once
 A row of x and up is a prompt's position; where x is [P, N, T, F] it is that of one sample, and read anew for each.
 """
 
+# mypy: allow-untyped-defs, allow-incomplete-defs
+
 from __future__ import annotations
 
 import torch
@@ -22,6 +24,9 @@ WARPS = 4
 BLOCK = 128  # units a program: one a thread
 PROGRAMS = 2048  # that fill a large GPU; with fewer, samples go to programs of their own
 CONSTANTS = ["slot", "threshold"]  # not specialised: each value would be a compilation
+
+
+UNROLL = tl.constexpr(4)  # samples, whose Philox calls share the sums of the key
 
 
 @triton.jit
@@ -54,16 +59,21 @@ def _place(pid, samples, positions, blocks, together):
 
 
 @triton.jit
-def _factors(key, unit_U, position, sample, slot, threshold, applies, EACH: tl.constexpr):
-    """0 or the scale [U, EACH]; 1 where masks do not apply: at threshold 0."""
+def _kept_from(threshold, applies):
+    """2^16 times the threshold, and the scale; 0 and 1, which change nothing, where masks do not apply."""
     threshold = tl.where(applies, threshold, 0).to(tl.uint32)
+    return threshold << 16, tl.div_rn(65536.0, (65536 - threshold).to(tl.float32))
+
+
+@triton.jit
+def _factors(key, unit_U, position, sample, slot, lowest, scale, EACH: tl.constexpr):
+    """0 or the scale [U, EACH]."""
     w0, w1, w2, w3 = philox(key, unit_U * EACH // 8, position, sample, slot)
     if EACH == 8:
         lanes_UE = lanes(w0, w1, w2, w3)
     else:
         lanes_UE = half_lanes(w0, w1, w2, w3, unit_U % 2 == 1)
-    scale = tl.div_rn(65536.0, (65536 - threshold).to(tl.float32))
-    return tl.where(lanes_UE >= threshold << 16, scale, 0.0)
+    return tl.where(lanes_UE >= lowest, scale, 0.0)
 
 
 @triton.jit(do_not_specialize=CONSTANTS)
@@ -82,6 +92,7 @@ def _divdrop_fwd_kernel(
     applies = True
     if MASKED:
         applies = tl.load(masked_ptr + p * masked_stride + t) != 0
+    lowest, scale = _kept_from(threshold, applies)
     x_ptr += p * x_stride_p + t * x_stride_t
     up_ptr += p * up_stride_p + t * up_stride_t
     if SHARED:
@@ -89,14 +100,14 @@ def _divdrop_fwd_kernel(
         if HIDDEN:
             values_UE *= _sigmoid(values_UE)
             values_UE *= tl.load(up_ptr + place_UE, mask=inside_UE, other=0).to(tl.float32)
-    for n in range(first, last):
+    for n in tl.range(first, last, loop_unroll_factor=UNROLL if SHARED else 1):
         if not SHARED:
             values_UE = tl.load(x_ptr + n * x_stride_n + place_UE, mask=inside_UE, other=0).to(tl.float32)
             if HIDDEN:
                 values_UE *= _sigmoid(values_UE)
                 values_UE *= tl.load(up_ptr + n * up_stride_n + place_UE, mask=inside_UE, other=0).to(tl.float32)
         sample = tl.load(samples_ptr + p * samples_stride + n)
-        factors_UE = _factors(key, unit_U, position, sample, slot, threshold, applies, EACH)
+        factors_UE = _factors(key, unit_U, position, sample, slot, lowest, scale, EACH)
         out_UE = (values_UE * factors_UE).to(out_ptr.dtype.element_ty)
         tl.store(out_ptr + ((p * samples + n) * positions + t) * width + place_UE, out_UE, mask=inside_UE)
 
@@ -118,11 +129,14 @@ def _divdrop_bwd_kernel(
     applies = True
     if MASKED:
         applies = tl.load(masked_ptr + p * masked_stride + t) != 0
+    lowest, scale = _kept_from(threshold, applies)
     grad_ptr += p * grad_stride_p + t * grad_stride_t
     sums_UE = tl.zeros((BLOCK_U, EACH), tl.float32)
-    for n in range(first, last):  # all samples of a shared row, in their order; one sample of a row of its own
+    for n in tl.range(
+        first, last, loop_unroll_factor=UNROLL if SHARED else 1
+    ):  # all samples of a shared row, in their order; one sample of a row of its own
         sample = tl.load(samples_ptr + p * samples_stride + n)
-        factors_UE = _factors(key, unit_U, position, sample, slot, threshold, applies, EACH)
+        factors_UE = _factors(key, unit_U, position, sample, slot, lowest, scale, EACH)
         grad_UE = tl.load(grad_ptr + n * grad_stride_n + place_UE, mask=inside_UE, other=0)
         sums_UE += grad_UE.to(tl.float32) * factors_UE
     row = p * positions + t if SHARED else (p * samples + first) * positions + t

@@ -1,5 +1,7 @@
 """Philox4x32-10 in Triton: the words of `silmm.kernels.philox`, and its lanes in the order of memory."""
 
+# mypy: allow-untyped-defs, allow-incomplete-defs
+
 from __future__ import annotations
 
 import triton
@@ -25,7 +27,7 @@ def philox(key, c0, c1, c2, c3):
 
 @triton.jit
 def lanes(w0, w1, w2, w3):
-    """The sixteen-bit numbers of words [G], in order [G, 8]: each the upper half of a uint32, over bits of no meaning."""
+    """The sixteen-bit numbers of words [G] in their order, [G, 8]: upper halves of uint32, the lower ones are noise."""
     words = tl.reshape(tl.join(tl.join(w0, w2), tl.join(w1, w3)), (w0.shape[0], 4))
     return tl.reshape(tl.join(words << 16, words), (w0.shape[0], 8))
 
