@@ -6,7 +6,7 @@
 
 namespace silmm {
 
-void bind_kc_dpo(pybind11::module_& m);
 void bind_divdrop(pybind11::module_& m);
+void bind_kc_dpo(pybind11::module_& m);
 
 }  // namespace silmm

@@ -8,6 +8,6 @@
 PYBIND11_MODULE(_CUDA, m) {
     m.attr("abi") = 4;  // as in ../module.cpp
     m.attr("archs") = SILMM_CUDA_ARCHS;
-    silmm::bind_kc_dpo(m);
     silmm::bind_divdrop(m);
+    silmm::bind_kc_dpo(m);
 }
