@@ -10,5 +10,6 @@ void bind_decode_attention(pybind11::module_& m);
 void bind_divdrop(pybind11::module_& m);
 void bind_kc_dpo(pybind11::module_& m);
 void bind_nucleus(pybind11::module_& m);
+void bind_selective_logps(pybind11::module_& m);
 
 }  // namespace silmm

@@ -11,4 +11,5 @@ PYBIND11_MODULE(_C, m) {
     silmm::bind_divdrop(m);
     silmm::bind_kc_dpo(m);
     silmm::bind_nucleus(m);
+    silmm::bind_selective_logps(m);
 }

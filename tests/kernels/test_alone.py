@@ -38,6 +38,5 @@ def test_python_m_lists_the_implementations(capsys: pytest.CaptureFixture[str]) 
         ["nucleus", "cpp"],
         ["decode_attention", "reference"],
         ["decode_attention", "cpp"],
-        ["divdrop", "reference"],
-        *(["kc_dpo", impl] for impl in ("reference", "cpp", "triton", "cuda")),
+        *([op, impl] for op in ("divdrop", "kc_dpo", "selective_logps") for impl in ("reference", "cpp", "triton", "cuda")),
     ]

@@ -9,6 +9,8 @@ from silmm.kernels._dispatch import available
 from silmm.kernels.decode_attention import decode_attention
 from silmm.kernels.divdrop import divdrop
 from silmm.kernels.kc_dpo import kc_dpo
-from silmm.kernels.nucleus import nucleus  # after these lines the names are the functions, not the modules
+from silmm.kernels.nucleus import nucleus
+from silmm.kernels.selective_logps import selective_logps
 
-__all__ = ["available", "decode_attention", "divdrop", "kc_dpo", "nucleus"]
+# After these lines the names are the functions, not the modules.
+__all__ = ["available", "decode_attention", "divdrop", "kc_dpo", "nucleus", "selective_logps"]

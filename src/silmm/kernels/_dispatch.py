@@ -21,6 +21,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "decode_attention": ("reference", "cpp"),
     "divdrop": ALL,
     "kc_dpo": ALL,
+    "selective_logps": ALL,
 }
 AUTO = {"cpu": ("cpp",), "cuda": ("cuda", "triton")}  # by device type, the best first; then the reference
 ISAS = ("base", "avx2", "avx512")
