@@ -36,11 +36,12 @@ inline LogpsTile logps_tile(const std::array<int64_t, 5>& sizes, const std::arra
             reinterpret_cast<const int64_t*>(at[1]), first, reinterpret_cast<LogpsRow*>(at[2])};
 }
 
+constexpr double kUnseen = -std::numeric_limits<double>::infinity();
+
 // Takes exp(logit - top) over a tile's other logits, summed to `rest`, into what is known of the row.
 SILMM_BOTH void merge(LogpsRow& row, double top, double rest) {
-    constexpr double inf = std::numeric_limits<double>::infinity();
     const double both = row.top > top ? row.top : top;
-    const double safe = both == -inf ? 0.0 : both;  // no weight seen yet: exp(-inf), not exp(-inf + inf)
+    const double safe = both == kUnseen ? 0.0 : both;  // no weight seen yet: exp(-inf), not exp(-inf + inf)
     const double before = row.rest * ::exp(row.top - safe), sum = before + rest * ::exp(top - safe);
     const double picked = row.picked, big = picked > both ? picked : both;
     const double others = sum * ::exp(both - big), chosen = ::exp(picked - big);

@@ -8,5 +8,6 @@ namespace silmm {
 
 void bind_divdrop(pybind11::module_& m);
 void bind_kc_dpo(pybind11::module_& m);
+void bind_selective_logps(pybind11::module_& m);
 
 }  // namespace silmm

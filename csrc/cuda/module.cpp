@@ -10,4 +10,5 @@ PYBIND11_MODULE(_CUDA, m) {
     m.attr("archs") = SILMM_CUDA_ARCHS;
     silmm::bind_divdrop(m);
     silmm::bind_kc_dpo(m);
+    silmm::bind_selective_logps(m);
 }

@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens, from hidden states and the output head, never holding logits of all tokens at once.
+"""Log-probabilities of given tokens, from hidden states and the output head, without logits of all tokens at once.
 
     logps_t = x_t . w_y - log sum_v exp(x_t . w_v)        y = ids_t, w_v the rows of the head
     d logps_t / d x_t = (1 - p_y) (w_y - sum_{v != y} q_v w_v),   q = softmax over all tokens but y
@@ -9,9 +9,9 @@ turns the logits into weights in place; the sums of weighted rows are rescaled f
 (Dao et al., arXiv 2205.14135). With the chosen token left out of the sums neither 1 - p nor the log-probability of a
 token that is almost certain is a difference of near-equal numbers.
 
-Cost, in products as large as all logits: forward 1; gradient of the hidden states 1 more, made in the forward pass up to
-a factor a token, so the backward pass is a multiplication; gradient of the head 1 more where all logits fit into the
-workspace (their weights are kept), else 2 (they are made again).
+Cost, in products as large as all logits: forward 1; gradient of the hidden states 1 more, made in the forward pass up
+to a factor a token, so that the backward pass is a multiplication; gradient of the head 1 more where all logits fit
+into the workspace (their weights are kept), else 2 (they are made again).
 
 Implementations agree to rounding. The row kernel's result depends on its row alone; a GEMM library may round a row
 differently among other numbers of rows or columns, and so may the sums from tile to tile.
@@ -99,12 +99,13 @@ class SelectiveLogpsFunction(torch.autograd.Function):
     def backward(ctx: Any, grad_M: Tensor) -> tuple[Tensor | None, ...]:
         from silmm.kernels.selective_logps_tiles import weight_gradient
 
-        slope_MD, *saved = ctx.saved_tensors
+        slope_MD, hidden_MD, weight_VD, ids_M, stats, kept_MV = ctx.saved_tensors
         grad_MD, grad_VD = None, None
         if ctx.needs_input_grad[0]:
             grad_MD = torch.mul(slope_MD, grad_M[:, None]).to(slope_MD.dtype)
         if ctx.needs_input_grad[1]:
-            grad_VD = weight_gradient(grad_M, *saved, row_kernels(ctx.impl), ctx.workspace)
+            rows = row_kernels(ctx.impl)
+            grad_VD = weight_gradient(grad_M, hidden_MD, weight_VD, ids_M, stats, kept_MV, rows, ctx.workspace)
         return grad_MD, grad_VD, None, None, None, None
 
 

@@ -19,8 +19,7 @@ from torch import Tensor
 # Of a token, by column of `stats` (LogpsRow in csrc/selective_logps.h): chosen logit; maximum of the other logits; sum
 # of exp(logit - top) over them; share of earlier tiles in that sum; 1 - p and log p of the chosen token.
 STATS = ("picked", "top", "rest", "scale", "own", "logp")
-SCALE, OWN, LOGP = map(STATS.index, ("scale", "own", "logp"))
-START = (torch.nan, -torch.inf, 0.0, 0.0, torch.nan, torch.nan)
+TOP, REST, SCALE, OWN, LOGP = range(1, 6)
 ROWS = 1024  # as many keep a GEMM busy: from there on it is more columns that pay
 COLUMNS = 256  # at least, where a sum over columns is rescaled from tile to tile
 LEAST_COLUMNS = 64  # at least, where it is not
@@ -34,7 +33,7 @@ def forward_tiles(
     logits, that tile: q, and -1 at the chosen token."""
     (tokens, width), vocab, item = hidden_MD.shape, len(weight_VD), hidden_MD.element_size()
     rows, cols = forward_tile(tokens, vocab, workspace // item)
-    stats = torch.tensor(START, device=hidden_MD.device).repeat(tokens, 1)
+    stats = new_stats(hidden_MD)
     slope_MD = hidden_MD.new_empty(tokens, width) if learns[0] else None
     room = new_room(hidden_MD, rows, cols)
     keeps = learns[1] and rows == tokens and cols == vocab
@@ -93,7 +92,7 @@ def backward_tile(tokens: int, vocab: int, numbers: int) -> tuple[int, int]:
 
 
 def even(total: int, most: int) -> int:
-    """Size of equal pieces of `total`, each at most `most` (at least 1) and a multiple of MULTIPLE if that allows it."""
+    """Size of equal pieces of `total`: at most `most` (at least 1), a multiple of MULTIPLE where `most` allows it."""
     if most >= total:
         return max(total, 1)
     most = most - most % MULTIPLE if most >= MULTIPLE else max(most, 1)
@@ -104,6 +103,13 @@ def even(total: int, most: int) -> int:
 def new_room(like: Tensor, rows: int, cols: int) -> Tensor:
     """[rows, cols] with each row at a whole vector; not yet written."""
     return like.new_empty(rows, cols + -cols % MULTIPLE)[:, :cols]
+
+
+def new_stats(hidden_MD: Tensor) -> Tensor:
+    """[M, 6] of tokens of which nothing was seen yet."""
+    stats = hidden_MD.new_full((len(hidden_MD), len(STATS)), torch.nan, dtype=torch.float32)
+    stats[:, TOP], stats[:, REST] = -torch.inf, 0.0
+    return stats
 
 
 def running_sum(slope_RD: Tensor) -> Tensor:

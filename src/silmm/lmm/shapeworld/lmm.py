@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from silmm.kernels.nucleus import nucleus
+from silmm.kernels.selective_logps import selective_logps
 from silmm.lmm.interface import Drawn, Sampling
-from silmm.lmm.logps import selective_log_softmax
 from silmm.lmm.shapeworld import layout
 from silmm.lmm.shapeworld.base import ShapeWorldLMM, uniforms
 from silmm.lmm.shapeworld.decode import decode
@@ -57,8 +57,7 @@ class DiscreteLMM(ShapeWorldLMM):
         ids = torch.cat([prefix, codes[:, :-1] + vocab.first_visual], 1)
         mask = torch.from_numpy(layout.causal_mask(ids.numpy(), vocab.pad))
         hidden = self.model.hidden(ids, mask, torch.arange(ids.shape[1])[None], image_at=layout.DRAW_PREFIX)
-        logits = self.model.lm_head(hidden[:, -L_IMAGE:])[..., vocab.first_visual :]
-        return selective_log_softmax(logits, codes)
+        return selective_logps(hidden[:, -L_IMAGE:], self.model.lm_head.weight[vocab.first_visual :], codes)
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder."""
