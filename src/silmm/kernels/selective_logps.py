@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from silmm.kernels import _dispatch
 from silmm.kernels.arguments import DTYPES, describe
@@ -95,10 +94,11 @@ class SelectiveLogpsFunction(torch.autograd.Function):
         return logps_M
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_M: Tensor) -> tuple[Tensor | None, ...]:
         from silmm.kernels.selective_logps_tiles import weight_gradient
 
+        if torch.is_grad_enabled():  # create_graph: torch's own check misses an upstream gradient that is a constant
+            raise RuntimeError(f"selective_logps: impl {ctx.impl!r} is differentiable once; 'reference' is more often")
         slope_MD, hidden_MD, weight_VD, ids_M, stats, kept_MV = ctx.saved_tensors
         grad_MD, grad_VD = None, None
         if ctx.needs_input_grad[0]:

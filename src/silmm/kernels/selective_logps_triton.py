@@ -75,7 +75,7 @@ def _selective_logps_rows_kernel(  # type: ignore[no-untyped-def]
         for start in range(0, cols, BLOCK):
             col = start + lane
             x = tl.load(x_row + col, mask=col < cols, other=float("-inf")).to(tl.float32)
-            q = tl.exp(x - _safe(top)) * inverse
+            q = tl.exp(tl.where(col == at, float("-inf"), x) - _safe(top)) * inverse
             q = tl.where(col == at, 0.0 if MEASURE else -1.0, q)
             tl.store(x_row + col, q.to(logits.dtype.element_ty), mask=col < cols)
 
