@@ -1,160 +1,113 @@
-"""Time the kernels: `make bench`, half a minute on a quiet core; rows go to bench/results/kernels.csv.
+"""Time the kernels on the devices that are there: `python -m bench.kernels`; rows go to bench/results/kernels.csv.
 
-Times are CPU time of one thread, which other jobs on the machine hardly touch. Of each case all implementations run in
-turn, round after round; the median counts. Two rows beside ours give the scale:
+First the ceilings: a copy far larger than the caches, and a matrix product. Then for each op and shape: do all
+implementations compute the same, and is it right; and then the times, with these beside ours:
 
-    eager  what one would write in plain torch (nucleus: float32 softmax, sort, cumulative sum, multinomial;
-           decode_attention: the reference)
-    limit  one pass that only reads the input (the maximum of the logits; the sum of the cache): nothing can be faster
+    eager    what one would write in plain torch
+    compile  torch.compile's version of it
+    liger    Liger-Kernel's version, where that package is there and has one
 
-ratio_to_eager says how many times faster than eager; ratio_to_limit how many times slower than the limit.
-items_per_s counts tokens; gb_per_s counts each logit, or each key and value that a step attends to, as read once.
+`of_ceiling` is the time that the ceilings allow for the bytes and operations that the op cannot do without, over the
+median; `vs_eager` and `vs_compile` say how many times faster than those. A result above the ceiling by more than a
+twentieth came out of a cache: it is reported, not written, and the exit status is 1. Rows of other devices stay.
+While it runs, stderr has the times and in brackets the relative errors (nan: random numbers of its own).
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
-import statistics
-import time
-from collections.abc import Callable
+import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from silmm.kernels import available, decode_attention, nucleus
-from silmm.kernels.decode_attention import Cache, Prefix
+if not __package__:  # as `python bench/kernels.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-RESULTS = Path(__file__).parent / "results" / "kernels.csv"
-ROUNDS = 9
-# (rows, vocabulary): ShapeWorld's visual codes; one Janus image; Emu3's visual codes; a whole text vocabulary
-SHAPES = ((512, 256), (64, 16_384), (16, 32_768), (4, 184_622))
-CASES = ((1.0, 0.9), (1.0, 1.0))  # (temperature, top_p)
-STEPS = ((64, 8, 0), (64, 8, 17), (64, 8, 35), (64, 1, 17))  # (prompts, samples, place of the step)
+from bench import ceilings, memory, table
+from bench.cases import Case, cases
+from bench.check import Wrong, known_answers, run_all
+from bench.timing import keep_freed_memory, measure, sets_needed
+from silmm.kernels import _dispatch
 
-
-def eager(logits_BV: Tensor, temperature: float, top_p: float) -> Tensor:
-    """Nucleus sampling as it is usually written; the whole distribution needs no sort."""
-    probs_BV = (logits_BV / temperature).softmax(dim=1)
-    if top_p >= 1.0:
-        return torch.multinomial(probs_BV, 1).squeeze(1)
-    probs_BV, order_BV = probs_BV.sort(dim=1, descending=True)
-    probs_BV = probs_BV.masked_fill(probs_BV.cumsum(dim=1) - probs_BV >= top_p, 0.0)
-    return order_BV.gather(1, torch.multinomial(probs_BV, 1)).squeeze(1)
+RESULTS = Path(__file__).parent / "results"
 
 
-def medians(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median CPU seconds of each call, timed in turn."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for round_ in range(ROUNDS + 1):
-        for name, call in calls.items():
-            start = time.process_time()
-            call()
-            if round_:  # the first round warms up
-                times[name].append(time.process_time() - start)
-    return {name: statistics.median(seconds) for name, seconds in times.items()}
+def say(message: str) -> None:
+    """On stderr, whether or not the output is kept."""
+    print(message, file=sys.stderr, flush=True)
 
 
-def bench_nucleus(rows: int, vocab: int, temperature: float, top_p: float) -> list[dict[str, object]]:
-    """One CSV row an implementation for logits [rows, vocab] with a spread like that of a trained model."""
-    generator = torch.Generator().manual_seed(0)
-    logits_BV = torch.randn(rows, vocab, generator=generator) * 3
-    uniforms_B = torch.rand(rows, generator=generator, dtype=torch.float64)
-
-    def ours(impl: str) -> Callable[[], Tensor]:
-        return lambda: nucleus(logits_BV, uniforms_B, temperature=temperature, top_p=top_p, impl=impl)
-
-    calls: dict[str, Callable[[], object]] = {
-        "limit": lambda: logits_BV.amax(dim=1),
-        "eager": lambda: eager(logits_BV, temperature, top_p),
-    }
-    calls |= {impl: ours(impl) for impl, state in available()["nucleus"].items() if state == "ready"}
-    tokens = [ours(impl)() for impl in calls if impl not in ("limit", "eager")]
-    assert all(torch.equal(tokens[0], other) for other in tokens), "implementations disagree"
-    return table("nucleus", f"{rows}x{vocab} top_p={top_p}", calls, logits_BV.nbytes, rows)
+def bench(case: Case, device: torch.device, *, quick: bool) -> tuple[dict[str, table.Times], list[table.Row]]:
+    """Check a case, then time it: times by implementation, and rows of extra memory where the case wants them."""
+    if quick:  # compiling takes seconds
+        case = case._replace(ways={name: way for name, way in case.ways.items() if name != "compile"})
+    sets = [case.new() for _ in range(sets_needed(case.nbytes, device, quick=quick))]
+    errors, failed = run_all(case, sets[0])
+    for name, reason in failed.items():
+        say(f"{case.op} {case.shape} {case.mode}: no {name}: {reason}")
+    ways = {name: way for name, way in case.ways.items() if name not in failed}
+    times = measure(ways, sets, device, quick=quick)
+    found = (f"{name} {t.median:.3g} ms ({errors.get(name, float('nan')):.0e})" for name, t in times.items())
+    say(f"{case.op}  {case.shape}  {case.mode}:  {'  '.join(found)}")
+    return times, memory.rows_of(case, ways, sets[0], table.name_of(device)) if case.memory else []
 
 
-def bench_decode_attention(prompts: int, samples: int, place: int) -> list[dict[str, object]]:
-    """One CSV row an implementation for a step of ShapeWorld's LMM: 4 heads of 24, 24 prefix places."""
-    heads, dim, start, length = 4, 24, 24, 40
-    rows = prompts * samples
-    seen_PT = torch.ones(prompts, start, dtype=torch.bool)
-    prefix = Prefix(torch.randn(prompts, heads, dim, start), torch.randn(prompts, heads, start, dim), seen_PT)
-    cache = Cache(torch.randn(rows, heads, dim, length), torch.randn(rows, heads, length, dim))
-    q, k, v = torch.randn(3, rows, heads, dim)
-    rotary = torch.randn(dim), torch.randn(dim)
-
-    def ours(impl: str) -> Callable[[], Tensor]:
-        return lambda: decode_attention(q, k, v, rotary, prefix, cache, place, scale=0.2, impl=impl)
-
-    def limit() -> object:
-        return cache.keys_BHDL[..., : place + 1].sum(), cache.values_BHLD[..., : place + 1, :].sum()
-
-    calls: dict[str, Callable[[], object]] = {"limit": limit, "eager": ours("reference")}
-    calls |= {impl: ours(impl) for impl, state in available()["decode_attention"].items() if state == "ready"}
-    read = 2 * 4 * heads * dim * (rows * (place + 1) + prompts * start)
-    return table("decode_attention", f"{prompts}x{samples} place={place}", calls, read, rows)
-
-
-def table(
-    op: str, shape: str, calls: dict[str, Callable[[], object]], nbytes: int, items: int
-) -> list[dict[str, object]]:
-    """One CSV row a call."""
-    seconds = medians(calls)
-    return [
-        {
-            "op": op,
-            "impl": impl,
-            "device": "cpu",
-            "shape": shape,
-            "median_ms": f"{s * 1e3:.3f}",
-            "gb_per_s": f"{nbytes / s / 1e9:.3f}",
-            "items_per_s": f"{items / s:.0f}",
-            "ratio_to_eager": f"{seconds['eager'] / s:.2f}",
-            "ratio_to_limit": f"{s / seconds['limit']:.1f}",
-        }
-        for impl, s in seconds.items()
-    ]
+def run(device: torch.device, ops: list[str], *, quick: bool) -> tuple[list[table.Row], list[table.Row], int]:
+    """The rows of a device, those of extra memory, and how many results were wrong or above the ceiling."""
+    name, bad = table.name_of(device), 0
+    known_answers(device)
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    measured = [ceilings.copy(device, quick=quick), ceilings.matmul(device, dtype, quick=quick)]
+    limits = ceilings.limits(measured)
+    say(f"{name}: copy {limits.copy / 1e6:.1f} GB/s, {dtype} matmul {limits.matmul[dtype] / 1e9:.3f} TFLOP/s")
+    rows, extra = [table.ceiling_row(c, name) for c in measured], []
+    for op in ops:
+        for case in cases(op, device, quick):
+            try:
+                times, more = bench(case, device, quick=quick)
+            except Wrong as wrong:
+                say(f"WRONG: {wrong}")
+                bad += 1
+                continue
+            for row in table.rows_of(case, times, name, None if quick else limits):
+                if row["of_ceiling"] and float(row["of_ceiling"]) > ceilings.ABOVE:
+                    say(f"REJECTED: {op} {row['impl']} {case.shape} {case.mode}: {row['of_ceiling']} of the ceiling")
+                    bad += 1
+                else:
+                    rows.append(row)
+            extra += more
+    return rows, extra, bad
 
 
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-def main() -> None:
-    """Run all cases, print the table and write the CSV."""
+def main() -> int:
+    """Run, write and print; 1 if a result was wrong or too good."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="CSV file to write")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="all that are there by default")
+    parser.add_argument("--op", action="append", choices=list(_dispatch.OPS), help="all by default; may be repeated")
+    parser.add_argument("--out", type=Path, default=RESULTS / "kernels.csv", help="CSV file to write")
+    parser.add_argument("--quick", action="store_true", help="tiny shapes, one round: for tests, no result")
     options = parser.parse_args()
+    if options.quick and options.out == RESULTS / "kernels.csv":
+        parser.error("--quick makes no results: name another file with --out")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("bench.kernels: --device cuda: torch finds no CUDA device")
     torch.set_num_threads(1)
-    where = {
-        "processor": processor(),
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
-    }
-    rows = [
-        row | where
-        for shape in SHAPES
-        for temperature, top_p in CASES
-        for row in bench_nucleus(*shape, temperature, top_p)
-    ]
-    rows += [row | where for step in STEPS for row in bench_decode_attention(*step)]
-    for row in rows:
-        print(
-            f"{row['op']:<17}{row['impl']:<11}{row['shape']:<22}{row['median_ms']:>9} ms"
-            f"{row['ratio_to_eager']:>8} x eager{row['ratio_to_limit']:>8} x limit"
-        )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with options.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    torch.manual_seed(0)
+    keep_freed_memory()
+    devices = [options.device] if options.device else ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    rows, extra, bad = [], [], 0
+    for device in devices:
+        new, more, count = run(torch.device(device), options.op or list(_dispatch.OPS), quick=options.quick)
+        rows, extra, bad = [*rows, *new], [*extra, *more], bad + count
+    table.write(options.out, table.COLUMNS, table.merged(table.read(options.out), rows))
+    if extra:
+        path = options.out.with_name("selective_logps_memory.csv")
+        table.write(path, memory.COLUMNS, table.merged(memory.read(path), extra))
+        print(memory.text(extra), end="\n\n")
+    print(table.text(rows))
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

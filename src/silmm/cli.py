@@ -82,6 +82,8 @@ def build_parser() -> Parser:
     sub = command("ask", _ask, "Ask a yes/no question about an image.", "ckpt")
     sub.add_argument("image", type=Path, metavar="IMAGE")
     sub.add_argument("question", metavar="QUESTION")
+    text = "Say what is installed, and which implementation of each kernel serves, and why."
+    command("doctor", _doctor, text).set_defaults(threads=1)
     return parser
 
 
@@ -147,6 +149,10 @@ def _ask(args: argparse.Namespace) -> None:
     if not args.image.is_file():
         raise InputError(f"{args.image}: no such file")
     _module("stages.inference").ask(image=args.image, question=args.question, **keywords)
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    _module("doctor").run()
 
 
 def _module(name: str) -> Any:
