@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.cases import Case, compiled, ours
-from bench.eager_selective_logps import eager
+from bench.eager_selective_logps import eager_selective_logps as eager
 from bench.timing import Way
 from silmm.kernels import selective_logps
 
