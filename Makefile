@@ -34,7 +34,7 @@ $(INSTALLED): constraints.txt pyproject.toml setup.py $(wildcard csrc/*)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) setuptools pybind11 ninja
 	$(PIP) --no-build-isolation -e '.[test]'
-	python -m silmm.kernels
+	python -m silmm doctor
 	touch $(INSTALLED)
 
 reproduce: $(INSTALLED) ## the ShapeWorld loop with the default settings: results/summary.csv and figures
@@ -55,9 +55,11 @@ pretrain: $(INSTALLED) ## train the base checkpoints anew (checkpoints/ has the 
 figures: $(INSTALLED) ## the figures, from the results that are there
 	$(SNAKEMAKE) figures
 
-bench: $(INSTALLED) ## time kernels and stages against the plain way to do them: bench/results/*.csv
-	python bench/kernels.py
-	python bench/stages.py --ckpt checkpoints/discrete_seed0 --continuous checkpoints/continuous_seed0
+bench: $(INSTALLED) ## time kernels and stages against the plain way to do them, and draw it: bench/results/
+	python -m bench.kernels
+	python -m bench.stages --ckpt checkpoints/discrete_seed0 --continuous checkpoints/continuous_seed0
+	python -m bench.trunk --continuous checkpoints/continuous_seed0
+	python -m bench.plot
 
 lint: $(INSTALLED) ## style, types, and the workflow's format
 	ruff check .

@@ -1,7 +1,8 @@
 """What this machine can do: bytes a second of a plain copy, operations a second of a plain matrix product.
 
 Measured first, on this device, beyond its caches and on random numbers (a GPU multiplies zeros faster). A result is
-judged by the larger of the times that the two allow for the bytes and the operations that it cannot do without.
+judged by the larger of the times that the two allow for the bytes and the operations that it cannot do without. What
+only reads, or mostly writes, may be somewhat faster than a copy, but not than the fastest of all three.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ ABOVE = 1.05  # of a ceiling: what is faster did not go through the memory
 class Ceiling(NamedTuple):
     """One measured ceiling, as it stands in the table."""
 
-    op: str  # copy, matmul
+    op: str  # copy, read, fill, matmul
     dtype: torch.dtype
     shape: str
     times: Times
@@ -30,12 +31,16 @@ class Ceiling(NamedTuple):
     flop: int
 
 
-def copy(device: torch.device, *, quick: bool) -> Ceiling:
-    """Copy one large tensor onto another: each byte is read once and written once."""
+def passes(device: torch.device, *, quick: bool) -> list[Ceiling]:
+    """Copy one large tensor onto another, only read one, only write one."""
     size = (1 << 20 if quick else COPY_BYTES[device.type]) // 4
     source, target = torch.rand(size, device=device), torch.empty(size, device=device)
-    times = measure({"copy": target.copy_}, [(source,)], device, quick=quick)["copy"]
-    return Ceiling("copy", torch.float32, f"{source.nbytes >> 20} MiB", times, 2 * source.nbytes, 0)
+    ways = {"copy": lambda: target.copy_(source), "read": source.sum, "fill": lambda: target.fill_(1.0)}
+    times = measure(ways, [()], device, quick=quick)
+    shape = f"{source.nbytes >> 20} MiB"
+    return [
+        Ceiling(op, torch.float32, shape, t, source.nbytes * (2 if op == "copy" else 1), 0) for op, t in times.items()
+    ]
 
 
 def matmul(device: torch.device, dtype: torch.dtype, *, quick: bool) -> Ceiling:
@@ -54,17 +59,20 @@ class Limits(NamedTuple):
     """The ceilings of a device, in bytes and operations a millisecond."""
 
     copy: float
+    fastest: float  # of copying, reading and writing
     matmul: dict[torch.dtype, float]
 
-    def milliseconds(self, nbytes: int, flop: int, dtype: torch.dtype) -> float:
-        """What such work takes at least."""
-        return max(nbytes / self.copy, flop / self.matmul[dtype] if flop else 0.0)
+    def milliseconds(self, nbytes: int, flop: int, dtype: torch.dtype, *, copying: bool = True) -> float:
+        """What such work takes at least, at the speed of copying or of the fastest pass."""
+        memory = self.copy if copying else self.fastest
+        return max(nbytes / memory, flop / self.matmul[dtype] if flop else 0.0)
 
 
 def limits(measured: list[Ceiling]) -> Limits:
     """What the measured ceilings allow."""
-    rates = {c.dtype: c.flop / c.times.median for c in measured if c.op == "matmul"}
-    return Limits(next(c.nbytes / c.times.median for c in measured if c.op == "copy"), rates)
+    matmul = {c.dtype: c.flop / c.times.median for c in measured if c.op == "matmul"}
+    memory = {c.op: c.nbytes / c.times.median for c in measured if c.op != "matmul"}
+    return Limits(memory["copy"], max(memory.values()), matmul)
 
 
 def nbytes(*tensors: Tensor) -> int:

@@ -1,6 +1,6 @@
 """Throughput of the loop's costly parts beside the plain way to do them, in one run.
 
-    python bench/stages.py --ckpt checkpoints/discrete_seed0 --continuous checkpoints/continuous_seed0
+    python -m bench.stages --ckpt checkpoints/discrete_seed0 --continuous checkpoints/continuous_seed0
 
 draw     images/s: `silmm`'s shared-prefix decoding against transformers' `generate` on N copies of each prompt
 answer   answers/s: all questions of an image in one pass against one forward a question

@@ -20,6 +20,7 @@ COLUMNS = (
     "op", "impl", "device", "dtype", "shape", "mode", "median_ms", "p20_ms", "p80_ms", "bytes", "flop", "of_ceiling",
     "vs_eager", "vs_compile", "versions", "date",
 )  # fmt: skip
+CEILINGS = ("copy", "read", "fill", "matmul")
 Row = dict[str, str]
 
 
@@ -56,7 +57,7 @@ def _row(
 def ceiling_row(ceiling: Ceiling, device: str) -> Row:
     """The row of a ceiling."""
     row = _row(ceiling.op, "limit", device, ceiling.dtype, ceiling.shape, "forward", *ceiling[3:])
-    return row | {"of_ceiling": "1.000"}
+    return row | {"of_ceiling": "1.000" if ceiling.op in ("copy", "matmul") else ""}
 
 
 def rows_of(case: Case, times: dict[str, Times], device: str, limits: Limits | None) -> list[Row]:
@@ -98,7 +99,7 @@ def merged(old: list[Row], new: list[Row]) -> list[Row]:
     """`new` in place of old rows of the same ops and devices, sorted by device and op; order within is kept."""
     replaced = {(row["op"], row["device"]) for row in new}
     kept = [row for row in old if (row["op"], row["device"]) not in replaced]
-    return sorted([*kept, *new], key=lambda row: (row["device"], row["op"] not in ("copy", "matmul"), row["op"]))
+    return sorted([*kept, *new], key=lambda row: (row["device"], row["op"] not in CEILINGS, row["op"]))
 
 
 def text(rows: list[Row]) -> str:

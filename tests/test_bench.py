@@ -45,7 +45,7 @@ def test_a_quick_run_writes_every_op(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run(monkeypatch, "--quick", "--device", "cpu", "--out", str(out)) == 0
     found = rows(out)
     assert tuple(found[0]) == table.COLUMNS
-    assert {row["op"] for row in found} == {"copy", "matmul", *_dispatch.OPS}
+    assert {row["op"] for row in found} == {*table.CEILINGS, *_dispatch.OPS}
     assert [row["device"] for row in found].count("another") == 1, "rows of other devices stay"
     assert "old" not in {row["impl"] for row in found}, "rows of this one are replaced"
     assert all(row["of_ceiling"] == "" for row in found if row["op"] in _dispatch.OPS), "no claims from a quick run"
@@ -101,7 +101,7 @@ def test_a_result_above_the_ceiling_is_rejected(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     times = {"eager": Times(10.0, 9.0, 11.0), "cpp": Times(0.5, 0.5, 0.5)}
-    monkeypatch.setattr(kernels.ceilings, "limits", lambda measured: Limits(64.0, {torch.float32: 1.0}))
+    monkeypatch.setattr(kernels.ceilings, "limits", lambda measured: Limits(64.0, 64.0, {torch.float32: 1.0}))
     monkeypatch.setattr(kernels, "cases", lambda op, device, quick: [doubling({})])
     monkeypatch.setattr(kernels, "bench", lambda case, device, quick: (times, []))
     monkeypatch.setattr(kernels.ceilings, "COPY_BYTES", {"cpu": 1 << 16})
