@@ -20,7 +20,7 @@ from silmm.kernels import selective_logps
 
 SEED, JANUS, EMU3 = 40_194, 16_384, 184_622  # vocabularies: SEED-LLaMA, Janus's pictures, Emu3
 SHAPES = {  # (tokens, V, D)
-    "cpu": ((512, JANUS, 1024), (256, SEED, 1024)),
+    "cpu": ((256, JANUS, 1024), (256, SEED, 1024)),
     "cuda": ((1024, SEED, 4096), (12_288, SEED, 4096), (12_288, JANUS, 4096), (16_384, EMU3, 4096)),
 }
 KINDS = (("forward", "frozen head"), ("full", "frozen head"), ("full", "trained head"))

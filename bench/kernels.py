@@ -1,7 +1,7 @@
 """Time the kernels on the devices that are there: `python -m bench.kernels`; rows go to bench/results/kernels.csv.
 
-First the ceilings: a copy far larger than the caches (and reading or writing alone), and a matrix product. Then for each op and shape: do all
-implementations compute the same, and is it right; and then the times, with these beside ours:
+First the ceilings: a copy far larger than the caches (and reading or writing alone), and a matrix product. Then for
+each op and shape: do all implementations compute the same, and is it right; and then the times, with these beside ours:
 
     eager    what one would write in plain torch
     compile  torch.compile's version of it
