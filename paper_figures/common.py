@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +18,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from scipy.stats import spearmanr
 
-from silmm.atomic import atomic_file
+from silmm.arms import LMMS
 from silmm.errors import InputError
 from silmm.report import tables
 from silmm.report.entries import BASE
-from silmm.report.style import GREY, INK, STYLE, save
+from silmm.report.style import STYLE, save
 from silmm.report.summarize import GAINS, SUMMARY
+from silmm.shapeworld.language import SUBCATEGORIES
 
 GROUPS = {"attribute": "Attribute", "layout": "Layout", "non_spatial": "Non-spatial", "complex": "Complex"}
 SAMPLER = {"discrete": "t1.0", "continuous": "fresh_noise"}
@@ -67,8 +69,43 @@ def main(draw: Callable[[Results, Path], None], doc: str | None) -> None:
 
 
 def lmms(results: Results) -> list[str]:
-    """The LMMs of the run, in the order of its tables."""
-    return list(dict.fromkeys(results.gains.lmm))
+    """The LMMs of the run, the discrete one first; InputError if there is none."""
+    found = [lmm for lmm in LMMS if lmm in set(results.gains.lmm)]
+    if not found:
+        raise InputError(f"{results.path}: no gains of any LMM; run snakemake {results.path.parent.name} again")
+    return found
+
+
+def only(results: Results, lmm: str) -> str:
+    """`lmm`, if it is the one LMM of the tables; InputError otherwise."""
+    if (found := lmms(results)) != [lmm]:
+        raise InputError(f"{results.path}: LMM {', '.join(found)}: this is drawn of the {lmm} LMM alone")
+    return lmm
+
+
+def check_arms(results: Results, lmm: str, wanted: Iterable[str]) -> None:
+    """Nothing is left out in silence: the tables have these arms of the LMM (the base apart), no less and no more.
+
+    Raises:
+        InputError: an arm is missing, or the script has no place for one.
+    """
+    found, names = list(dict.fromkeys(results.gains[results.gains.lmm == lmm].arm)), set(wanted) - {BASE}
+    if missing := sorted(names - set(found)):
+        raise InputError(
+            f"{results.path}: no {', '.join(missing)} of the {lmm} LMM: name what is missing in config `figures`, and"
+            f" run snakemake {results.path.parent.name}"
+        )
+    if extra := [arm for arm in found if arm not in names]:
+        raise InputError(
+            f"{results.path}: {', '.join(extra)} of the {lmm} LMM: the script has no place for it; take it out of"
+            " config `figures`, or draw it, too"
+        )
+
+
+def iterations(results: Results, lmm: str, arm: str) -> list[int]:
+    """The iterations of an arm that were judged against the base, ascending."""
+    found = _rows(results.gains, {"lmm": lmm, "arm": arm, "versus": BASE})
+    return sorted({int(t) for t in found.iteration})
 
 
 def point(
@@ -94,7 +131,8 @@ def point(
             f" {sampler}: expected one; name the arm in config `figures`, and run snakemake {results.path.parent.name}"
         )
     row = found.iloc[0]
-    return Point(*(float(row[name]) for name in ("value", "gain_abs", "ci_low", "ci_high")), int(row.seeds))
+    value, gain, low, high = (float(row[name]) for name in ("value", "gain_abs", "ci_low", "ci_high"))
+    return Point(value, gain, low, high, int(row.seeds))
 
 
 def _rows(table: pd.DataFrame, wanted: dict[str, Any]) -> pd.DataFrame:
@@ -104,12 +142,48 @@ def _rows(table: pd.DataFrame, wanted: dict[str, Any]) -> pd.DataFrame:
     return table[keep]
 
 
-def agreement(ours: Sequence[float], paper: Sequence[float], what: str = "order") -> str:
-    """How far our ordering is the paper's: `order against the paper's: Spearman +0.60 (n = 10)`."""
+class Pairs(NamedTuple):
+    """What the oracle says of an iteration's pairs, mean over seeds."""
+
+    accuracy: float  # share of the pairs, of all sub-categories together, in which it prefers the chosen picture
+    number: float
+
+
+def pairs_judged(results: Results, lmm: str, arm: str, iteration: int = 1) -> Pairs:
+    """The pairs that an arm learned from; a sub-category of which no pair was left has no row, and no weight.
+
+    Raises:
+        InputError: the arm has no pairs that were judged.
+    """
+    wanted = {"lmm": lmm, "arm": arm, "iteration": iteration, "metric": "pair_accuracy"}
+    rows = _rows(results.summary, wanted)
+    rows = rows[rows.category.isin(SUBCATEGORIES)]
+    if not len(rows):
+        raise InputError(f"{results.path}: no pair_accuracy of {lmm}/{arm} iteration {iteration}; run silmm evaluate")
+    weighed = rows.assign(right=rows.value * rows.n).groupby("seed")[["right", "n"]].sum()
+    return Pairs(float((weighed.right / weighed.n).mean()), float(weighed.n.mean()))
+
+
+def ranks(ours: Sequence[float], paper: Sequence[float]) -> str:
+    """Spearman's rank correlation: `+0.60 (n = 10)`."""
     if len(ours) < 3 or len(set(ours)) == 1 or len(set(paper)) == 1:
-        return f"{what} against the paper's: no ranks to compare (n = {len(ours)})"
+        return f"no ranks to compare (n = {len(ours)})"
     rho = float(spearmanr(ours, paper).statistic)
-    return f"{what} against the paper's: Spearman {rho:+.2f} (n = {len(ours)})".replace("-", "\N{MINUS SIGN}")
+    return f"{rho:+.2f} (n = {len(ours)})".replace("-", "\N{MINUS SIGN}")
+
+
+def agreement(ours: Sequence[float], paper: Sequence[float], what: str = "order", whose: str = "the paper's") -> str:
+    """How far our ordering is the paper's: `order against the paper's: Spearman +0.60 (n = 10)`."""
+    return f"{what} against {whose}: Spearman {ranks(ours, paper)}"
+
+
+def verdict(claims: Mapping[str, bool]) -> list[str]:
+    """Notes on what the paper finds, each with whether these numbers (not their intervals) say so, too."""
+    notes = []
+    for head, wanted in (("As in the paper", True), ("NOT as in the paper, where", False)):
+        if held := [claim for claim, holds in claims.items() if holds == wanted]:
+            notes.append(f"{head}: {'; '.join(held)}.")
+    return notes
 
 
 def runs_note(results: Results, lmm: str) -> str:
@@ -130,64 +204,33 @@ def percent(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference of shares, times 100, with its sign."""
-    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    """A difference of shares, times 100, with its sign; a dash for nan."""
+    return "\N{EN DASH}" if math.isnan(value) else f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def with_interval(gain: float, low: float, high: float) -> str:
+    """A gain, times 100: `+6.4 (+4.5 to +8.3)`."""
+    return f"{signed(gain)} ({signed(low)} to {signed(high)})"
+
+
+def relative(value: float, base: float) -> float:
+    """The gain as a share of the base; nan for a base of 0."""
+    return (value - base) / base if base else math.nan
 
 
 def finish(figure: Any, data: pd.DataFrame, out: Path, notes: Sequence[str]) -> None:
-    """Write the notes below the figure, then the figure and its numbers."""
-    for number, line in enumerate(reversed(notes)):
-        figure.text(0.012, 0.02 + number * 0.16 / figure.get_figheight(), line, fontsize=7.5, color="#555555")
+    """Write the notes below the figure, then the figure and its numbers.
+
+    A figure with constrained layout grows by the room for them; any other has left it at its bottom.
+    """
+    width, height = figure.get_size_inches()
+    lines = [line for note in notes for line in textwrap.wrap(note, int(17.5 * width))]
+    room = 0.16 * len(lines) + 0.12
+    if engine := figure.get_layout_engine():
+        figure.set_figheight(height + room)
+        engine.set(rect=(0, room / (height + room), 1, height / (height + room)))
+    for number, line in enumerate(reversed(lines)):
+        y = (0.07 + 0.16 * number) / figure.get_figheight()
+        figure.text(0.1 / width, y, line, fontsize=7.5, color="#555555", va="bottom")
     save(figure, data, out)
     plt.close(figure)
-
-
-class Table(NamedTuple):
-    """Cells as text: names left, numbers right; thin rules above the rows with the numbers `rules`."""
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    rules: Sequence[int]
-
-
-def finish_table(table: Table, data: pd.DataFrame, out: Path, notes: Sequence[str]) -> None:
-    """Write a table as a picture, as LaTeX, and the numbers behind it."""
-    with atomic_file(out.with_name(f"{out.name}.tex")) as temporary:
-        temporary.write_text(latex(table, notes), encoding="utf-8")
-    finish(_picture(table, len(notes)), data, out, notes)
-
-
-def _picture(table: Table, notes: int) -> Any:
-    """The table with room for lines of notes below it."""
-    lines = (table.head, *table.rows)
-    widths = [max(len(line[i]) for line in lines) + 2 for i in range(len(table.head))]
-    height = 0.24 * len(lines) + 0.18 * notes + 0.3
-    figure = plt.figure(figsize=(max(6.5, 0.085 * sum(widths)), height))
-    axes = figure.add_axes((0.012, (0.18 * notes + 0.15) / height, 0.976, 1 - (0.18 * notes + 0.25) / height))
-    axes.set(xlim=(0, sum(widths)), ylim=(len(lines), 0))
-    axes.axis("off")
-    for y, line in enumerate(lines):
-        for i, text in enumerate(line):
-            x, side = (sum(widths[: i + 1]) - 1, "right") if i else (0, "left")
-            axes.text(x, y + 0.5, text, ha=side, va="center", weight="normal" if y else "bold", fontsize=8.5)
-    for y in (0, 1, len(lines)):
-        axes.axhline(y, color=INK, lw=0.9, clip_on=False)
-    for y in table.rules:
-        axes.axhline(y + 1, color=GREY, lw=0.5)
-    return figure
-
-
-def latex(table: Table, notes: Sequence[str]) -> str:
-    """The table for booktabs, with the notes as comments."""
-    lines = [f"% {line}" for line in notes]
-    lines += [f"\\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}", "\\toprule", _line(table.head), "\\midrule"]
-    for number, row in enumerate(table.rows):
-        lines += ["\\midrule"] * (number in table.rules and number > 0)
-        lines.append(_line(row))
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
-
-
-def _line(cells: Sequence[str]) -> str:
-    special = {"\N{MINUS SIGN}": "$-$", "\N{EN DASH}": "--", "\N{MULTIPLICATION SIGN}": "$\\times$"}
-    special |= {character: f"\\{character}" for character in "%_&#"}
-    return " & ".join("".join(special.get(c, c) for c in cell) for cell in cells) + " \\\\"

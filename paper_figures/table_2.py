@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-from common import GROUPS, Results, Table, agreement, finish_table, lmms, main, percent, point, runs_note, signed
+from common import Results, agreement, main, only, runs_note, verdict
+from published import base
+from tabular import arms_beside_paper, finish_table, group_means
 
 ROWS = {
-    "base": ("base", (22.94, 23.74, 28.76, 23.01)),
+    "base": ("base", base("continuous")),
     "prompt_q": ("Prompt-Q", (33.66, 25.93, 28.14, 24.67)),
     "phrase_q": ("Phrase-Q", (34.63, 24.91, 28.01, 25.41)),
     "silmm": ("Self-Q, difference of probabilities", (34.85, 25.51, 28.82, 25.31)),
@@ -25,23 +26,18 @@ RULES = (1, 4)
 
 def draw(results: Results, out: Path) -> None:
     """Write the table."""
-    (lmm,) = lmms(results)
-    ours, theirs = ([f"{name}, {whose}" for name in GROUPS.values()] for whose in ("ours", "paper"))
-    rows, numbers = [], []
-    for arm, (name, paper) in ROWS.items():
-        found = {group: point(results, lmm, arm, group) for group in GROUPS}
-        core = point(results, lmm, arm, "core")
-        gain = "" if arm == "base" else f"{signed(core.gain)} ({signed(core.low)} to {signed(core.high)})"
-        rows.append([name, *(percent(p.value) for p in found.values()), gain, *(f"{p:.1f}" for p in paper)])
-        for (group, p), known in zip(found.items(), paper, strict=True):
-            numbers.append({"arm": arm, "name": name, "category": group, **p._asdict(), "paper": known})
-        numbers.append({"arm": arm, "name": name, "category": "core", **core._asdict()})
-    data = pd.DataFrame(numbers)
-    groups = data[data.category != "core"]
-    strategies = groups[groups.arm != "base"].groupby("arm", sort=False)[["value", "paper"]].mean()
-    order = agreement(list(strategies.value), list(strategies.paper), "order of the strategies")
-    notes = [f"{runs_note(results, lmm)}, one iteration.", f"Mean of the groups, {order}."]
-    finish_table(Table(["", *ours, "core gain (95 %)", *theirs], rows, RULES), data, out, notes)
+    lmm = only(results, "continuous")
+    table, numbers = arms_beside_paper(results, lmm, ROWS, RULES)
+    means = group_means(numbers)
+    ours = means.value
+    claims = {
+        "Self-Q scores higher than Prompt-Q and Phrase-Q": ours["silmm"] > ours[["prompt_q", "phrase_q"]].max(),
+        "the difference of probabilities scores higher than the ratio": ours["silmm"] > ours["ratio"],
+        "random scores gain least": ours.idxmin() == "random_score",
+    }
+    order = agreement(list(ours), list(means.paper), "order of the strategies")
+    notes = [f"{runs_note(results, lmm)}, one iteration.", f"Mean of the groups: {order}.", *verdict(claims)]
+    finish_table(table, numbers, out, notes)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""Made-up tables for the scripts of paper_figures/: as `silmm summarize` writes them, of the arms of the config."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import runpy
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pytest
+import yaml
+
+from silmm import arms
+from silmm.report.summarize import CATEGORIES, GAINS, SUMMARY, table
+from silmm.rng import generator
+from silmm.shapeworld.language import SUBCATEGORIES
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "paper_figures"
+CONFIG = yaml.safe_load((SCRIPTS.parent / "config/default.yaml").read_text())
+PLANS = arms.plans(CONFIG)
+FIGURES = sorted({figure for plan in PLANS.values() for figure in plan.figures})
+SAMPLERS = {"discrete": ("t1.0", "top_p0.9"), "continuous": ("fresh_noise", "constant_noise")}
+IMAGES = 96
+
+
+class Drawn(NamedTuple):
+    """What a script was given, and what it made."""
+
+    summary: pd.DataFrame
+    gains: pd.DataFrame
+    csv: pd.DataFrame
+    out: Path  # without suffix
+
+
+Policy = tuple[str, str, int]  # LMM, arm, iteration
+
+
+def policies(figure: str) -> Iterator[Policy]:
+    """The policies of a figure in the config, a base before its arms."""
+    for lmm, plan in PLANS.items():
+        if figure in plan.figures:
+            yield lmm, "base", 0
+            for entry in plan.entries(figure):
+                yield lmm, entry.arm, entry.iteration
+
+
+def _share(lmm: str, arm: str, iteration: int, category: str, sampler: str) -> float:
+    """A policy's made-up share of a category; the same wherever the policy is asked for."""
+    return float(generator("figures", lmm, arm, iteration, category, sampler).uniform(0.2, 0.7))
+
+
+def tables(listed: list[Policy]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """summary.csv and gains.csv of these policies, one seed: shares, and gains with intervals around them."""
+    summary: list[dict[str, Any]] = []
+    gains: list[dict[str, Any]] = []
+    for lmm, arm, iteration in listed:
+        named = {"lmm": lmm, "arm": arm, "iteration": iteration}
+        for sampler, category in itertools.product(SAMPLERS[lmm], CATEGORIES):
+            value, base = (_share(lmm, *who, category, sampler) for who in ((arm, iteration), ("base", 0)))
+            what = {"sampler": sampler, "category": category, "metric": "oracle_prompt"}
+            around = {"ci_low": value - 0.05, "ci_high": value + 0.05}
+            summary.append({**named, **what, **around, "seed": 0, "value": value, "n": IMAGES})
+            if arm != "base":
+                difference = {"base": base, "value": value, "gain_abs": value - base, "gain_rel": value / base - 1}
+                half = float(generator("half", lmm, arm, iteration, category).uniform(0.01, 0.1))
+                ends = {"ci_low": value - base - half, "ci_high": value - base + half}
+                none = {"t_low": float("nan"), "t_high": float("nan"), "seeds": 1}
+                role = {"role": "main" if arm == "silmm" else "control", "versus": "base"}
+                gains.append({**named, **what, **role, **difference, **ends, **none})
+        if arm not in ("base", "best_of_n"):
+            summary += _pairs(named)
+    frames = (pd.DataFrame(rows)[list(columns)] for rows, columns in ((summary, SUMMARY), (gains, GAINS)))
+    first, second = frames
+    return first, second
+
+
+def _pairs(named: dict[str, Any]) -> list[dict[str, Any]]:
+    """How often the oracle agrees with the pairs: no pairs of non_spatial are left for an arm, all of the others."""
+    rows = []
+    for category in SUBCATEGORIES:
+        if (named["arm"], category) != ("gap_30", "non_spatial"):
+            draw = generator("pairs", named["lmm"], named["arm"], category)
+            what = {"sampler": "step2", "category": category, "metric": "pair_accuracy"}
+            numbers = {"value": float(draw.uniform(0.3, 0.9)), "n": int(draw.integers(20, 60))}
+            none = {"ci_low": float("nan"), "ci_high": float("nan")}
+            rows.append({**named, **what, **numbers, **none, "seed": 0})
+    return rows
+
+
+def write(folder: Path, summary: pd.DataFrame, gains: pd.DataFrame) -> None:
+    """The tables in the bytes that `silmm summarize` would give them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, columns, rows in (("summary", SUMMARY, summary), ("gains", GAINS, gains)):
+        (folder / f"{name}.csv").write_text(table(columns, rows.to_dict("records")))
+
+
+def run_script(monkeypatch: pytest.MonkeyPatch, figure: str, folder: Path, out: Path) -> None:
+    """A script in this process, as the command line starts it; its SystemExit is the caller's to catch."""
+    words = ["--summary", folder / "summary.csv", "--gains", folder / "gains.csv", "--out", out]
+    monkeypatch.setattr(sys, "argv", [f"{figure}.py", *map(str, words)])
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    runpy.run_path(str(SCRIPTS / f"{figure}.py"), run_name="__main__")
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Drawn]]:
+    """`drawn(figure)`: the figure of the made-up tables of its arms; each is drawn once."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        @functools.cache
+        def draw(figure: str) -> Drawn:
+            folder = tmp_path_factory.mktemp(figure)
+            summary, gains = tables(list(policies(figure)))
+            write(folder, summary, gains)
+            run_script(patch, figure, folder, folder / f"{figure}.png")
+            return Drawn(summary, gains, pd.read_csv(folder / f"{figure}.csv"), folder / figure)
+
+        yield draw
