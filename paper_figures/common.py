@@ -70,9 +70,11 @@ def main(draw: Callable[[Results, Path], None], doc: str | None) -> None:
 
 def lmms(results: Results) -> list[str]:
     """The LMMs of the run, the discrete one first; InputError if there is none."""
-    found = [lmm for lmm in LMMS if lmm in set(results.gains.lmm)]
+    found = [lmm for lmm in LMMS if lmm in set(results.summary.lmm)]
     if not found:
-        raise InputError(f"{results.path}: no gains of any LMM; run snakemake {results.path.parent.name} again")
+        raise InputError(
+            f"{results.path}: no LMM in the summary beside it; run snakemake {results.path.parent.name} again"
+        )
     return found
 
 
@@ -110,9 +112,9 @@ def iterations(results: Results, lmm: str, arm: str) -> list[int]:
 
 def point(
     results: Results, lmm: str, arm: str, category: str, *, iteration: int = 1, metric: str = METRIC,
-    sampler: str | None = None,
+    sampler: str | None = None, versus: str = BASE,
 ) -> Point:  # fmt: skip
-    """A policy's numbers; those of the base, with gain 0, for the arm `base`.
+    """A policy's numbers, its gain that over `versus`; those of the base, with gain 0, for the arm `base`.
 
     Raises:
         InputError: the run has no such numbers; says which rule makes them.
@@ -124,11 +126,12 @@ def point(
         if not len(values):
             raise InputError(f"{results.path}: no {metric} of the base of {lmm} ({category}); run snakemake summarize")
         return Point(float(values.mean()), 0.0, 0.0, 0.0, len(values))
-    found = _rows(results.gains, wanted | {"arm": arm, "versus": BASE, "iteration": iteration})
+    found = _rows(results.gains, wanted | {"arm": arm, "versus": versus, "iteration": iteration})
     if len(found) != 1:
         raise InputError(
-            f"{results.path}: {len(found)} rows for {lmm}/{arm} iteration {iteration}, {metric} in {category} with"
-            f" {sampler}: expected one; name the arm in config `figures`, and run snakemake {results.path.parent.name}"
+            f"{results.path}: {len(found)} rows for {lmm}/{arm} iteration {iteration} against {versus}, {metric} in"
+            f" {category} with {sampler}: expected one; name the arm in config `figures`, and run snakemake"
+            f" {results.path.parent.name}"
         )
     row = found.iloc[0]
     value, gain, low, high = (float(row[name]) for name in ("value", "gain_abs", "ci_low", "ci_high"))
@@ -177,12 +180,13 @@ def agreement(ours: Sequence[float], paper: Sequence[float], what: str = "order"
     return f"{what} against {whose}: Spearman {ranks(ours, paper)}"
 
 
-def verdict(claims: Mapping[str, bool]) -> list[str]:
-    """Notes on what the paper finds, each with whether these numbers (not their intervals) say so, too."""
+def verdict(claims: Mapping[str, bool], of: str = "") -> list[str]:
+    """Notes on what the paper finds: each claim with whether it holds here. `of`: what they are about, if not all."""
     notes = []
-    for head, wanted in (("As in the paper", True), ("NOT as in the paper, where", False)):
+    for head, wanted in (("found here as in the paper", True), ("found in the paper, NOT here", False)):
         if held := [claim for claim, holds in claims.items() if holds == wanted]:
-            notes.append(f"{head}: {'; '.join(held)}.")
+            head = f"{of}, {head}" if of else head
+            notes.append(f"{head[0].upper()}{head[1:]}: {'; '.join(held)}.")
     return notes
 
 
@@ -205,7 +209,9 @@ def percent(value: float) -> str:
 
 def signed(value: float) -> str:
     """A difference of shares, times 100, with its sign; a dash for nan."""
-    return "\N{EN DASH}" if math.isnan(value) else f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    if math.isnan(value):
+        return "\N{EN DASH}"
+    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: no "-0.0"
 
 
 def with_interval(gain: float, low: float, high: float) -> str:
@@ -228,7 +234,7 @@ def finish(figure: Any, data: pd.DataFrame, out: Path, notes: Sequence[str]) -> 
     room = 0.16 * len(lines) + 0.12
     if engine := figure.get_layout_engine():
         figure.set_figheight(height + room)
-        engine.set(rect=(0, room / (height + room), 1, height / (height + room)))
+        engine.set(h_pad=0.06, rect=(0, room / (height + room), 1, height / (height + room)))
     for number, line in enumerate(reversed(lines)):
         y = (0.07 + 0.16 * number) / figure.get_figheight()
         figure.text(0.1 / width, y, line, fontsize=7.5, color="#555555", va="bottom")

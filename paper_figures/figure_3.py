@@ -19,7 +19,7 @@ from silmm.report.style import GREY, INK
 from silmm.shapeworld.language import SUBCATEGORIES
 
 ARM = "silmm"
-NAMES = ("color", "shape", "texture", "2D spatial", "3D spatial", "numeracy", "non-spatial", "complex")
+NAMES = ("color", "shape", "texture", "2D spatial", "3D spatial", "numeracy", "non- spatial", "complex")
 # by sub-category, in the order of SUBCATEGORIES: the base and three iterations
 PAPER = {
     "discrete": (
@@ -104,10 +104,10 @@ def _compared(lmm: str, ours: pd.DataFrame, paper: pd.DataFrame, steps: list[int
     mean = ours.groupby("iteration").gain.mean()
     falls = ours.sort_values("iteration").groupby("category").value.diff().min() < 0
     claims = {
-        f"{lmm} LMM: more than half of the gain comes in iteration 1": mean[1] > mean[steps[-1]] / 2 > 0,
-        f"{lmm} LMM: some sub-category falls between two iterations": bool(falls),
+        "more than half of the gain comes in iteration 1": mean[1] > mean[steps[-1]] / 2 > 0,
+        "some sub-category falls between two iterations": bool(falls),
     }
-    return [*notes, *verdict(claims)]
+    return [*notes, *verdict(claims, f"{lmm} LMM")]
 
 
 if __name__ == "__main__":

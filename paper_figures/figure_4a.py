@@ -35,18 +35,18 @@ def draw(results: Results, out: Path) -> None:
         papers(ax, data.share, data.paper_gain)
         curve(ax, data.share, data)
         ax.set_xscale("log", base=2)
-        largest = data.prompts.max()
-        frame(ax, f"{lmm} LMM; paper: {BESIDE[lmm][0]}", f"prompts, as a share of the most (ours {largest}, paper 16k)",
-              {f"1/{round(1 / share)}" if share < 1 else "1": share for share in data.share})  # fmt: skip
-        for row in data.itertuples():
-            ax.annotate(str(row.prompts), (row.share, 0.0), xytext=(0, 4), textcoords="offset points", ha="center",
-                        xycoords=("data", "axes fraction"), fontsize=7, color="#555555")  # fmt: skip
+        ticks = {
+            f"{'1/' if row.share < 1 else ''}{round(1 / row.share)}\n{row.prompts}": row.share
+            for row in data.itertuples()
+        }
+        xlabel = f"prompts: share of the most (here {data.prompts.max()}, paper 16k), number here"
+        frame(ax, f"{lmm} LMM; paper: {BESIDE[lmm][0]}", xlabel, ticks)
         order = agreement(list(data.gain), list(data.paper_gain), f"Order of the numbers of prompts, {lmm} LMM")
-        claims = {f"{lmm} LMM: all prompts gain most": data.gain.idxmax() == data.prompts.idxmax()}
-        notes += [f"{runs_note(results, lmm)}.", f"{order}.", *verdict(claims)]
+        claims = {"all prompts gain most": data.gain.idxmax() == data.prompts.idxmax()}
+        notes += [f"{runs_note(results, lmm)}.", f"{order}.", *verdict(claims, f"{lmm} LMM")]
     axes[0][0].set_ylabel(GAIN)
     legend(figure, axes[0][0])
-    finish(figure, pd.concat(tables), out, [*notes, f"Small numbers: prompts of ours. {SCALES}"])
+    finish(figure, pd.concat(tables), out, [*notes, SCALES])
 
 
 def numbers(results: Results, lmm: str) -> pd.DataFrame:

@@ -22,18 +22,18 @@ from common import (
     lmms,
     main,
     pairs_judged,
-    percent,
     point,
     runs_note,
     signed,
     with_interval,
 )  # fmt: skip
 
+from silmm.report.labels import HALO
 from silmm.report.style import GREY, INK
 
-UNTRAINED = "best_of_n"
+DEFAULT, UNTRAINED = "silmm", "best_of_n"
 ARMS = {
-    "silmm": "default: least gap 0.1",
+    DEFAULT: "default: least gap 0.1",
     "gap_0": "no least gap",
     "gap_30": "least gap 0.3",
     "all_yes": "winner: every answer yes",
@@ -49,6 +49,7 @@ def draw(results: Results, out: Path) -> None:
         len(found), 3, figsize=(10.5, 2.3 * len(found)), layout="constrained", squeeze=False, sharey=True,
         width_ratios=(2.2, 1, 1),
     )  # fmt: skip
+    figure.get_layout_engine().set(hspace=0.08)
     tables, notes = [], []
     for line, lmm in zip(axes, found, strict=True):
         data = numbers(results, lmm)
@@ -57,17 +58,22 @@ def draw(results: Results, out: Path) -> None:
         _bars(line[1], data, 100 * data.accuracy, "oracle agrees, % of pairs", "{:.1f}")
         _bars(line[2], data, data.number, "pairs", "{:,.0f}")
         notes += [f"{runs_note(results, lmm)}, one iteration.", _answer(lmm, data)]
-    notes.append("Bars: 95 % of the gain, other prompts. Dotted: the default's gain. The oracle: ties count as wrong.")
+    notes.append("Bars: 95 % of the gain, other prompts. Dotted: the default's gain. Oracle: a tie counts as wrong.")
     finish(figure, pd.concat(tables), out, notes)
 
 
 def numbers(results: Results, lmm: str) -> pd.DataFrame:
-    """A row an arm: the gain in `core`, and the pairs it learned from (none for the untrained one)."""
+    """A row an arm: the gain in `core`, what it has over the default, and its pairs (none for the untrained one)."""
     check_arms(results, lmm, ARMS)
     rows = []
     for arm, name in ARMS.items():
         pairs = {} if arm == UNTRAINED else pairs_judged(results, lmm, arm)._asdict()
-        rows.append({"lmm": lmm, "arm": arm, "name": name, **point(results, lmm, arm, "core")._asdict(), **pairs})
+        over = {}
+        if arm != DEFAULT:  # the tables have the default against the others, paired; here it is the other way round
+            p = point(results, lmm, DEFAULT, "core", versus=arm)
+            over = {"over_default": -p.gain, "over_low": -p.high, "over_high": -p.low}
+        own = point(results, lmm, arm, "core")._asdict()
+        rows.append({"lmm": lmm, "arm": arm, "name": name, **own, **over, **pairs})
     return pd.DataFrame(rows)
 
 
@@ -77,7 +83,7 @@ def _gains(ax: Any, data: pd.DataFrame, title: str) -> None:
         bars = 100 * np.clip([[row.gain - row.low], [row.high - row.gain]], 0, None)
         ax.errorbar(100 * row.gain, y, xerr=bars, color=COLORS[look], marker=MARKERS[look], ms=6, capsize=2.5, lw=1.6)
         ax.annotate(signed(row.gain), (100 * max(row.gain, row.high), y), xytext=(5, 0), textcoords="offset points",
-                    va="center", fontsize=8)  # fmt: skip
+                    va="center", fontsize=8, path_effects=HALO)  # fmt: skip
     ax.axvline(0, color=GREY, lw=0.8, zorder=1)
     ax.axvline(100 * data.gain[0], color=COLORS[0], lw=1, ls=(0, (1, 1.5)), zorder=1)
     ax.margins(x=0.12)
@@ -100,12 +106,13 @@ def _bars(ax: Any, data: pd.DataFrame, values: pd.Series, title: str, text: str)
 
 
 def _answer(lmm: str, data: pd.DataFrame) -> str:
-    """Which filters' intervals leave out the default's gain."""
-    default, others = data.iloc[0], data[~data.arm.isin(("silmm", UNTRAINED))]
-    apart = others[(others.low > default.gain) | (others.high < default.gain)]
-    told = [f"{row['name']} {with_interval(row.gain, row.low, row.high)}" for _, row in apart.iterrows()]
-    text = f"{lmm} LMM, default {signed(default.gain)}, its pairs right on {percent(default.accuracy)} %"
-    return f"{text}; intervals that leave it out: {'; '.join(told) or 'none'}."
+    """What each filter has over the default, and which differences are told from 0."""
+    found: dict[str, list[str]] = {"more": [], "less": [], "no telling": []}
+    for _, row in data[~data.arm.isin((DEFAULT, UNTRAINED))].iterrows():
+        kind = "more" if row.over_low > 0 else "less" if row.over_high < 0 else "no telling"
+        found[kind].append(f"{row['name']} {with_interval(row.over_default, row.over_low, row.over_high)}")
+    told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in found.items() if names)
+    return f"{lmm} LMM, gain over the default's (paired, 95 %): {told}."
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from silmm.report.style import GREY
 
 GAIN = "gain over the base, points"
 SCALES = (
-    "Both are gains over the own base, times 100, of different scores: ours the share of prompts satisfied in full, the"
-    " paper's those of T2I-CompBench++, read off its figure."
+    "Gains over the own base, times 100: ours of the share of prompts satisfied in full, the paper's of scores of"
+    " T2I-CompBench++ (read off)."
 )
 
 

@@ -23,6 +23,7 @@ from common import (
     point,
     relative,
     runs_note,
+    signed,
     verdict,
     with_interval,
 )  # fmt: skip
@@ -42,23 +43,23 @@ def draw(results: Results, out: Path) -> None:
         last = max(iterations(results, lmm, ARM))
         mine = _ours(results, lmm, last)
         rules.append(len(rows))
-        rows += _lines(f"ShapeWorld, {lmm} LMM", mine, f"+ SILMM, iteration {last}")
+        rows += _our_lines(f"ShapeWorld, {lmm} LMM", mine, f"+ SILMM, iteration {last}")
         numbers += mine
         notes.append(f"{runs_note(results, lmm)}.")
         ours = [row["gain_rel"] for row in mine]
         for name in BESIDE[lmm]:
             theirs = _papers(name)
             rules.append(len(rows))
-            rows += _lines(f"{name} (paper)", theirs, "+ SILMM")
+            rows += _paper_lines(name)
             numbers += theirs
             what = f"Relative gains by group, {lmm} LMM"
             notes.append(f"{agreement(ours, [row['gain_rel'] for row in theirs], what, f'{name} (paper)')}.")
         by_group = {row["category"]: row["gain_rel"] for row in mine}
         claims = {
-            f"{lmm} LMM: attribute gains most": max(by_group, key=by_group.__getitem__) == "attribute",
-            f"{lmm} LMM: non-spatial gains least": min(by_group, key=by_group.__getitem__) == "non_spatial",
+            "attribute gains most (relative)": max(by_group, key=by_group.__getitem__) == "attribute",
+            "non-spatial gains least (relative)": min(by_group, key=by_group.__getitem__) == "non_spatial",
         }
-        notes += verdict(claims)
+        notes += verdict(claims, f"{lmm} LMM")
     finish_table(Table(["", *GROUPS.values()], rows, rules), pd.DataFrame(numbers), out, notes)
 
 
@@ -72,22 +73,31 @@ def _ours(results: Results, lmm: str, iteration: int) -> list[dict[str, Any]]:
 
 
 def _papers(name: str) -> list[dict[str, Any]]:
-    """The paper's scores as shares, so that one format serves both."""
+    """The paper's numbers as shares, in the columns of ours."""
     rows = []
-    for group, base, after in zip(GROUPS, *TABLE_1[name], strict=True):
-        numbers = {"base": base / 100, "value": after / 100, "gain": (after - base) / 100}
-        rows.append({"whose": "paper", "lmm": name, "category": group, **numbers, "gain_rel": relative(after, base)})
+    for group, base, after, gain in zip(GROUPS, *TABLE_1[name], strict=True):
+        numbers = {"base": base / 100, "value": after / 100, "gain": (after - base) / 100, "gain_rel": gain / 100}
+        rows.append({"whose": "paper", "lmm": name, "category": group, **numbers})
     return rows
 
 
-def _lines(name: str, rows: list[dict[str, Any]], trained: str) -> list[list[str]]:
-    lines = [
+def _our_lines(name: str, rows: list[dict[str, Any]], trained: str) -> list[list[str]]:
+    return [
         [f"{name}: base", *(percent(row["base"]) for row in rows)],
         [trained, *(percent(row["value"]) for row in rows)],
+        ["gain (95 % interval)", *(with_interval(row["gain"], row["low"], row["high"]) for row in rows)],
+        ["relative gain", *(f"{signed(row['gain_rel'])} %" for row in rows)],
     ]
-    if rows[0]["whose"] == "ours":
-        lines.append(["gain (95 % interval)", *(with_interval(row["gain"], row["low"], row["high"]) for row in rows)])
-    return [*lines, ["relative gain", *(f"{100 * row['gain_rel']:+.1f} %" for row in rows)]]
+
+
+def _paper_lines(name: str) -> list[list[str]]:
+    """The paper's digits as it prints them."""
+    base, after, gains = TABLE_1[name]
+    return [
+        [f"{name} (paper): base", *(f"{score:.2f}" for score in base)],
+        ["+ SILMM", *(f"{score:.2f}" for score in after)],
+        ["relative gain", *(f"{gain:+.2f} %" for gain in gains)],
+    ]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from silmm.report.style import GREY, INK
 
 
 class Table(NamedTuple):
-    """Cells as text: names left, numbers right; thin rules above the rows with the numbers `rules`."""
+    """Cells as text: names left, numbers right; the head may have two lines; thin rules above the rows `rules`."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -37,12 +37,12 @@ def arms_beside_paper(
         found = {group: point(results, lmm, arm, group) for group in GROUPS}
         core = point(results, lmm, arm, "core")
         gain = "" if arm == BASE else with_interval(core.gain, core.low, core.high)
-        cells.append([name, *(percent(p.value) for p in found.values()), gain, *(f"{p:.1f}" for p in paper)])
+        cells.append([name, *(percent(p.value) for p in found.values()), gain, *(f"{p:.2f}" for p in paper)])
         for (group, p), known in zip(found.items(), paper, strict=True):
             numbers.append({"arm": arm, "name": name, "category": group, **p._asdict(), "paper": known})
         numbers.append({"arm": arm, "name": name, "category": "core", **core._asdict()})
-    ours, theirs = ([f"{name}, {whose}" for name in GROUPS.values()] for whose in ("ours", "paper"))
-    return Table(["", *ours, "core gain (95 %)", *theirs], cells, rules), pd.DataFrame(numbers)
+    ours, theirs = ([f"{name},\n{whose}" for name in GROUPS.values()] for whose in ("ours", "paper"))
+    return Table(["", *ours, "core gain,\nours (95 %)", *theirs], cells, rules), pd.DataFrame(numbers)
 
 
 def group_means(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -60,17 +60,19 @@ def finish_table(table: Table, data: pd.DataFrame, out: Path, notes: Sequence[st
 
 def _picture(table: Table) -> Any:
     lines = (table.head, *table.rows)
-    widths = [max(len(line[i]) for line in lines) + 2 for i in range(len(table.head))]
-    size = (max(6.5, 0.085 * sum(widths)), 0.24 * len(lines) + 0.1)
+    widths = [max(len(part) for line in lines for part in line[i].split("\n")) + 2 for i in range(len(table.head))]
+    top = 1 + 0.6 * max(cell.count("\n") for cell in table.head)  # the head's height in rows
+    size = (max(6.5, 0.085 * sum(widths)), 0.24 * (top + len(table.rows)) + 0.1)
     figure, axes = plt.subplots(figsize=size, layout="constrained")
-    axes.set(xlim=(0, sum(widths)), ylim=(len(lines), 0))
+    axes.set(xlim=(0, sum(widths)), ylim=(len(lines), 1 - top))
     axes.axis("off")
     for y, line in enumerate(lines):
         for i, text in enumerate(line):
             x, side = (sum(widths[: i + 1]) - 1, "right") if i else (0, "left")
-            axes.text(x, y + 0.5, text, ha=side, va="center", weight="normal" if y else "bold", fontsize=8.5)
-    for y in (0, 1, len(lines)):
-        axes.axhline(y, color=INK, lw=0.9, clip_on=False)
+            middle = y + 0.5 if y else 1 - top / 2
+            axes.text(x, middle, text, ha=side, va="center", weight="normal" if y else "bold", fontsize=8.5)
+    for rule in (1 - top, 1, len(lines)):
+        axes.axhline(rule, color=INK, lw=0.9, clip_on=False)
     for y in table.rules:
         axes.axhline(y + 1, color=GREY, lw=0.5)
     return figure
@@ -88,5 +90,6 @@ def latex(table: Table, notes: Sequence[str]) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     special = {"\N{MINUS SIGN}": "$-$", "\N{EN DASH}": "--", "\N{MULTIPLICATION SIGN}": "$\\times$"}
+    special |= {"\n": " "}
     special |= {character: f"\\{character}" for character in "%_&#"}
     return " & ".join("".join(special.get(c, c) for c in cell) for cell in cells) + " \\\\"

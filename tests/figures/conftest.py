@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import runpy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import yaml
@@ -48,6 +50,22 @@ def policies(figure: str) -> Iterator[Policy]:
                 yield lmm, entry.arm, entry.iteration
 
 
+def expected(drawn: Drawn, lmm: str, arm: str, category: str, iteration: int = 1, versus: str = "base") -> pd.Series:
+    """The row of gains.csv (sampler: the LMM's default) that a script should have drawn."""
+    wanted = {"lmm": lmm, "arm": arm, "category": category, "iteration": iteration, "versus": versus}
+    rows = drawn.gains[(drawn.gains.sampler == SAMPLERS[lmm][0])]
+    for name, value in wanted.items():
+        rows = rows[rows[name] == value]
+    (row,) = (row for _, row in rows.iterrows())
+    return row
+
+
+def assert_point(row: pd.Series, wanted: pd.Series) -> None:
+    """A drawn row has the value, the gain and the interval of a row of gains.csv (both to six digits)."""
+    names = {"value": "value", "gain": "gain_abs", "low": "ci_low", "high": "ci_high"}
+    assert [row[name] for name in names] == pytest.approx([wanted[name] for name in names.values()], abs=2e-6)
+
+
 def _share(lmm: str, arm: str, iteration: int, category: str, sampler: str) -> float:
     """A policy's made-up share of a category; the same wherever the policy is asked for."""
     return float(generator("figures", lmm, arm, iteration, category, sampler).uniform(0.2, 0.7))
@@ -59,23 +77,28 @@ def tables(listed: list[Policy]) -> tuple[pd.DataFrame, pd.DataFrame]:
     gains: list[dict[str, Any]] = []
     for lmm, arm, iteration in listed:
         named = {"lmm": lmm, "arm": arm, "iteration": iteration}
+        against = [who for who in listed if who[0] == lmm and _compared((arm, iteration), who[1:])]
         for sampler, category in itertools.product(SAMPLERS[lmm], CATEGORIES):
-            value, base = (_share(lmm, *who, category, sampler) for who in ((arm, iteration), ("base", 0)))
+            value = _share(lmm, arm, iteration, category, sampler)
             what = {"sampler": sampler, "category": category, "metric": "oracle_prompt"}
             around = {"ci_low": value - 0.05, "ci_high": value + 0.05}
             summary.append({**named, **what, **around, "seed": 0, "value": value, "n": IMAGES})
-            if arm != "base":
+            for _, other, at in against:
+                base = _share(lmm, other, at, category, sampler)
                 difference = {"base": base, "value": value, "gain_abs": value - base, "gain_rel": value / base - 1}
-                half = float(generator("half", lmm, arm, iteration, category).uniform(0.01, 0.1))
+                half = float(generator("half", lmm, arm, iteration, other, category).uniform(0.01, 0.1))
                 ends = {"ci_low": value - base - half, "ci_high": value - base + half}
-                none = {"t_low": float("nan"), "t_high": float("nan"), "seeds": 1}
-                role = {"role": "main" if arm == "silmm" else "control", "versus": "base"}
+                none = {"t_low": math.nan, "t_high": math.nan, "seeds": 1}
+                role = {"role": "main" if arm == "silmm" else "control", "versus": other}
                 gains.append({**named, **what, **role, **difference, **ends, **none})
         if arm not in ("base", "best_of_n"):
             summary += _pairs(named)
-    frames = (pd.DataFrame(rows)[list(columns)] for rows, columns in ((summary, SUMMARY), (gains, GAINS)))
-    first, second = frames
-    return first, second
+    return pd.DataFrame(summary)[list(SUMMARY)], pd.DataFrame(gains)[list(GAINS)]
+
+
+def _compared(policy: tuple[str, int], other: tuple[str, int]) -> bool:
+    """Whether gains.csv holds the policy against the other: all against the base, the main arm against each."""
+    return policy[0] != other[0] and policy[0] != "base" and (other[0] == "base" or policy == ("silmm", other[1]))
 
 
 def _pairs(named: dict[str, Any]) -> list[dict[str, Any]]:
@@ -86,7 +109,7 @@ def _pairs(named: dict[str, Any]) -> list[dict[str, Any]]:
             draw = generator("pairs", named["lmm"], named["arm"], category)
             what = {"sampler": "step2", "category": category, "metric": "pair_accuracy"}
             numbers = {"value": float(draw.uniform(0.3, 0.9)), "n": int(draw.integers(20, 60))}
-            none = {"ci_low": float("nan"), "ci_high": float("nan")}
+            none = {"ci_low": math.nan, "ci_high": math.nan}
             rows.append({**named, **what, **numbers, **none, "seed": 0})
     return rows
 
@@ -103,7 +126,10 @@ def run_script(monkeypatch: pytest.MonkeyPatch, figure: str, folder: Path, out: 
     words = ["--summary", folder / "summary.csv", "--gains", folder / "gains.csv", "--out", out]
     monkeypatch.setattr(sys, "argv", [f"{figure}.py", *map(str, words)])
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    runpy.run_path(str(SCRIPTS / f"{figure}.py"), run_name="__main__")
+    try:
+        runpy.run_path(str(SCRIPTS / f"{figure}.py"), run_name="__main__")
+    finally:
+        plt.close("all")  # of a script that stopped half way
 
 
 @pytest.fixture(scope="session")

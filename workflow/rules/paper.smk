@@ -2,6 +2,12 @@
 # target of its own, and a script in paper_figures/ that draws it from a summary of those arms alone.
 
 PAPER = sorted({figure for plan in PLANS.values() for figure in plan.figures})
+TABLES = [name for name in PAPER if name.startswith("table_")]
+# What the scripts share.
+SHARED = collect(
+    f"{workflow.basedir}/paper_figures/{{name}}.py",
+    name=["common", "panels", "published", "tabular"],
+)
 
 
 # What `summarize` makes, of a figure's arms.
@@ -17,13 +23,13 @@ use rule summarize as summarize_figure with:
         figure="|".join(PAPER) or "none",
 
 
-# The csv holds every number drawn; a table is written in LaTeX, too.
+# The csv holds every number drawn.
 rule paper:
     input:
         summary="<results>/paper/{figure}/summary.csv",
         gains="<results>/paper/{figure}/gains.csv",
         script=f"{workflow.basedir}/paper_figures/{{figure}}.py",
-        shared=f"{workflow.basedir}/paper_figures/common.py",
+        shared=SHARED,
     output:
         png=report(
             "<results>/paper/{figure}.png",
@@ -38,7 +44,7 @@ rule paper:
     benchmark:
         "<results>/benchmarks/paper/{figure}.tsv"
     wildcard_constraints:
-        figure="|".join(PAPER) or "none",
+        figure="|".join(name for name in PAPER if name not in TABLES) or "none",
     conda:
         "../../envs/silmm.yaml"
     threads: 1
@@ -49,6 +55,22 @@ rule paper:
         sources=source_hash("report.summarize"),
     shell:
         "python {input.script} --summary {input.summary} --gains {input.gains} --out {output.png} 2>&1 | tee {log}"
+
+
+# A table is written in LaTeX, too.
+use rule paper as paper_table with:
+    output:
+        png=report(
+            "<results>/paper/{figure}.png",
+            caption="../report/paper.rst",
+            category="After the paper",
+            labels={"figure": "{figure}"},
+        ),
+        pdf="<results>/paper/{figure}.pdf",
+        drawn="<results>/paper/{figure}.csv",
+        latex="<results>/paper/{figure}.tex",
+    wildcard_constraints:
+        figure="|".join(TABLES) or "none",
 
 
 # `snakemake table_2` makes the table, and whatever it needs.
