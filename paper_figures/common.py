@@ -181,9 +181,15 @@ def agreement(ours: Sequence[float], paper: Sequence[float], what: str = "order"
 
 
 def verdict(claims: Mapping[str, bool], of: str = "") -> list[str]:
-    """Notes on what the paper finds: each claim with whether it holds here. `of`: what they are about, if not all."""
+    """Notes on what the paper finds: each claim with whether it holds here. `of`: what they are about, if not all.
+
+    A claim that is judged by an interval, and not by the numbers alone, says so itself.
+    """
     notes = []
-    for head, wanted in (("found here as in the paper", True), ("found in the paper, NOT here", False)):
+    for head, wanted in (
+        ("found here as in the paper (point estimates)", True),
+        ("found in the paper, NOT here (point estimates)", False),
+    ):
         if held := [claim for claim, holds in claims.items() if holds == wanted]:
             head = f"{of}, {head}" if of else head
             notes.append(f"{head[0].upper()}{head[1:]}: {'; '.join(held)}.")

@@ -74,7 +74,7 @@ def _claims(lmm: str, sizes: pd.DataFrame) -> list[str]:
     one, best = sizes.iloc[0], sizes.loc[sizes.gain.idxmax()]
     gain = with_interval(one.gain, one.low, one.high)
     if lmm == "continuous":
-        return verdict({f"1x1 harms the continuous LMM (ours: {gain})": one.high < 0})
+        return verdict({f"1x1 harms the continuous LMM (interval below 0; ours {gain})": one.high < 0})
     most = f"ours: {int(best.n)}x{int(best.n)} with {signed(best.gain)}, 1x1 {gain}"
     return verdict({f"1x1 is the best for the discrete LMM ({most})": best.n == 1})
 

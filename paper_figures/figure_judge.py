@@ -75,9 +75,7 @@ def needed(data: pd.DataFrame) -> tuple[float, float]:
 def _panel(ax: Any, data: pd.DataFrame, lmm: str, ends: tuple[float, float]) -> None:
     curve(ax, 100 * data.accuracy, data)
     low, high = 100 * data.accuracy.min(), 100 * data.accuracy.max()
-    ax.set_xlim(low - 0.12 * (high - low) - 1, high + 0.18 * (high - low) + 1)
-    ticks = range(0, 101, 10)
-    frame(ax, f"{lmm} LMM", "pairs in which the oracle agrees, %", {str(t): t for t in ticks if ax.get_xlim()[0] < t})
+    frame(ax, f"{lmm} LMM", "pairs in which the oracle agrees, %")
     ax.set_xlim(low - 0.12 * (high - low) - 1, high + 0.18 * (high - low) + 1)
     if not any(map(math.isnan, ends)):
         ax.axvspan(100 * ends[1], 100 * ends[0], color=COLORS[1], alpha=0.15, lw=0, zorder=0)

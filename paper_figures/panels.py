@@ -41,13 +41,14 @@ def papers(ax: Any, x: Sequence[float], gains: Sequence[float]) -> None:
     )
 
 
-def frame(ax: Any, title: str, xlabel: str, ticks: Mapping[str, float]) -> None:
-    """Words, labelled ticks, and the base's line at 0."""
+def frame(ax: Any, title: str, xlabel: str, ticks: Mapping[str, float] | None = None) -> None:
+    """Words, labelled ticks (or those that matplotlib finds), and the base's line at 0."""
     ax.axhline(0, color=GREY, lw=0.8, zorder=1)
     ax.set_title(title)
     ax.set_xlabel(xlabel)
-    ax.set_xticks(list(ticks.values()), list(ticks))
-    ax.minorticks_off()
+    if ticks:
+        ax.set_xticks(list(ticks.values()), list(ticks))
+        ax.minorticks_off()
 
 
 def legend(figure: Any, ax: Any) -> None:
