@@ -29,7 +29,7 @@ def draw(results: Results, out: Path) -> None:
     gains = data.pivot(index="setting", columns="category", values="gain")
     claims = {
         "the smallest beta gains most of attribute": gains.attribute.idxmax() == gains.index.min(),
-        "the largest gains least of it": gains.attribute.idxmin() == gains.index.max(),
+        "the largest beta gains least of attribute": gains.attribute.idxmin() == gains.index.max(),
         "the smallest beta gains least of layout": gains.layout.idxmin() == gains.index.min(),
     }
     notes = [f"{runs_note(results, lmm)}, one iteration.", order_by_group(data, "betas"), *verdict(claims), SCALES]

@@ -41,7 +41,7 @@ def draw(results: Results, out: Path) -> None:
     gains = data[data.arm != ABSOLUTE].pivot(index="setting", columns="category", values="gain")
     claims = {
         "the smallest gamma gains most of attribute": gains.attribute.idxmax() == gains.index.min(),
-        "the largest gains least of it": gains.attribute.idxmin() == gains.index.max(),
+        "the largest gamma gains least of attribute": gains.attribute.idxmin() == gains.index.max(),
         "the smallest gamma gains least of layout": gains.layout.idxmin() == gains.index.min(),
     }
     runs = f"{runs_note(results, lmm)}, one iteration."
