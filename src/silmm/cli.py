@@ -15,6 +15,7 @@ from typing import Any
 
 from silmm import __version__
 from silmm.cli_options import (
+    AUDIT_OPTIONS,
     LOOKS,
     SAMPLING,
     STAGE_OPTIONS,
@@ -74,6 +75,8 @@ def build_parser() -> Parser:
     command("figure", _figure, "Draw accuracy by iteration, with the controls.", "lmm summary gains out")
     text = "Draw how KC-DPO trained: distances, drift, margins, the pairs' spread against gamma."
     command("kc-dpo-curves", _kc_dpo_curves, text, "aligned [summary] out")
+    text = "Judge a policy's own answers in steps 3 and 4 by the oracle: a row an answer."
+    command("audit", _audit, text, AUDIT_OPTIONS)
     text = "Draw the same prompts with two policies, side by side."
     command("contact-sheet", _contact_sheet, text, "base after seed out")
     for name, (options, text) in LOOKS.items():
@@ -123,6 +126,10 @@ def _kc_dpo_curves(args: argparse.Namespace) -> None:
     keywords = paths_and_keys(args, "[summary] out")
     runs = [_module("report.entries").Aligned(**one) for one in args.aligned]
     _module("report.kc_dpo_curves").run(runs, keywords["summary"], keywords["out"])
+
+
+def _audit(args: argparse.Namespace) -> None:
+    _module("stages.audit").run(**paths_and_keys(args, AUDIT_OPTIONS))
 
 
 def _contact_sheet(args: argparse.Namespace) -> None:

@@ -64,6 +64,16 @@ def _not_negative(text: str) -> int:
     return int(text)
 
 
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' must be a number above 0")
+    return value
+
+
 _FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
 _DIR: dict[str, Any] = {"type": Path, "metavar": "DIR"}
 
@@ -91,6 +101,12 @@ OTHERS: dict[str, dict[str, Any]] = {
     "seed": {"type": _not_negative, "default": 0, "help": "every random draw is keyed by it"},
     "iteration": {"type": _above_zero, "metavar": "T", "help": "number of the iteration, from 1"},
     "shard": {"type": _shard, "default": (0, 1), "metavar": "I/N", "help": "the I-th of N parts, from 0"},
+    "strength": {
+        "type": _positive,
+        "default": 1.35,
+        "help": "noise on the input embeddings of dream queries, times their root mean square; the default's samples are"
+        " as far apart as DivDrop's on the shipped base",
+    },
     "entry": {
         "type": _entry,
         "action": "append",
@@ -123,7 +139,9 @@ STAGE_OPTIONS = {
 LOOKS = {
     "sample-sheet": ("base after seed out", "Draw several samples of the same prompts with two policies, in rows."),
     "divdrop-grid": ("ckpt seed out", "Measure DivDrop's rates and numbers of layers, and draw them."),
+    "diversity": ("ckpt seed out strength", "Measure ways to make a prompt's samples differ: a row a sample."),
 }
+AUDIT_OPTIONS = "prompts qa scores images out"
 
 
 def add_options(parser: argparse.ArgumentParser, names: str) -> None:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from silmm.atomic import atomic_dir, atomic_file
 from silmm.errors import InputError, RecordError
 from silmm.schemas import (
+    AUDIT,
+    DIVERSITY,
     EVAL,
     INDEX,
     PAIRS,
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EVAL", "INDEX", "PAIRS", "SCORES", "EvalStats", "InputError", "Metric", "Prompt", "PromptQuestions"]
 __all__ += ["PromptStats", "Question", "RecordError", "Table", "atomic_dir", "atomic_file", "gather", "read_json"]
-__all__ += ["AlignStats", "read_jsonl", "read_table", "write_json", "write_jsonl", "write_table"]
+__all__ += ["AUDIT", "DIVERSITY", "AlignStats", "read_jsonl", "read_table", "write_json", "write_jsonl", "write_table"]
 
 Row = TypeVar("Row")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # prompt ids are parts of file names

@@ -150,3 +150,42 @@ EVAL = Table(
     probabilities=("p_yes", "p_no"),
     choices={"subcategory": SUBCATEGORIES},
 )
+DIVERSITY = Table(
+    "diversity",
+    {
+        "strategy": "string",
+        "prompt_id": "string",
+        "subcategory": "string",
+        "sample": "int32",
+        "text": "string",  # what was drawn: the prompt, or another text for it
+        "whole": "bool",  # the oracle on the prompt itself, and the share of its units that hold
+        "held": "float64",
+        "malformed": "bool",
+        "asked": "int32",  # the policy's own questions; where there are none, its score is 0
+        "own_score": "float64",
+        "distance": "float64",  # mean cosine distance of pooled features to the other samples of the prompt
+    },
+    ("strategy", "prompt_id", "sample"),
+    probabilities=("held",),
+    choices={"subcategory": SUBCATEGORIES},
+)
+AUDIT = Table(
+    "audit",
+    {
+        "prompt_id": "string",
+        "subcategory": "string",
+        "sample": "int32",
+        "question_id": "string",
+        "kind": "string",
+        "expected": "string",
+        "p_yes": "float32",
+        "p_no": "float32",
+        "oracle": "float64",  # share of the sample's pictures for which the oracle says yes to the question
+        "held": "float64",  # share of the prompt's units that hold, mean over the sample's pictures
+        "whole": "float64",  # share of the sample's pictures on which all of them hold
+        "pictures": "int32",
+    },
+    ("prompt_id", "sample", "question_id"),
+    probabilities=("p_yes", "p_no", "oracle", "held", "whole"),
+    choices={"subcategory": SUBCATEGORIES, "kind": ("exist", "count", "relation", "total"), "expected": ("yes", "no")},
+)

@@ -66,7 +66,7 @@ def test_intervals_are_over_prompts(policy: Puppet) -> None:
     for name in ("oracle_prompt", "best_of_n", "best_of_n_oracle"):
         for end in ("low", "high"):
             np.testing.assert_allclose(table[f"{name}_{end}"], table[name])
-    core = divdrop_grid._core(policy.tests, np.arange(12.0))
+    core = divdrop_grid._over(policy.tests, np.arange(12.0), CORE)
     low, high = percentile_interval(core.draws_R)
     assert low < core.value < high and core.value == 5.5
 

@@ -109,3 +109,13 @@ class RangedFeatures(ContinuousImages, Protocol):
     def feature_range(self, feats_NQD: np.ndarray) -> np.ndarray:
         """How far features are from those, float64 `[n]`: squared, per dimension, 1.0 on average in training."""
         ...
+
+
+@runtime_checkable
+class NoisyQueries(ContinuousImages, Protocol):
+    """A continuous LMM whose features start from learned queries; not every one's do."""
+
+    def draw_noisy(self, prompts: Sequence[str], keys: Sequence[Sequence[tuple]], strength: float) -> Drawn:
+        """N samples of each prompt that differ by Gaussian noise on the queries' input embeddings alone, of `strength`
+        times their root mean square; no dropout, one decoder noise a prompt, one picture a sample."""
+        ...

@@ -23,14 +23,18 @@ from silmm.report import divdrop_grid as figure
 from silmm.report import stats
 from silmm.settings import Images
 from silmm.shapeworld import exam
-from silmm.shapeworld.language import CORE, SUBCATEGORIES
+from silmm.shapeworld.language import CATEGORY, CORE, SUBCATEGORIES
 from silmm.stages.own_score import ask, own_scores
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import NOISE_WORDS, sampling_of
 from silmm.stages.verdicts import verdicts
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
-PROMPTS = 16  # of each sub-category of `core`
+PROMPTS = 16  # of each sub-category
+GROUPS = {  # of sub-categories, as the paper's Figures 5 and 6 have them
+    **{group: tuple(s for s in SUBCATEGORIES if CATEGORY[s] == group) for group in ("attribute", "layout")},
+    "non_spatial_complex": ("non_spatial", "complex"),
+}
 Known = dict[tuple[str, bytes], tuple[bool, bool, float]]  # what is known of a prompt's picture; see `_judged`
 
 
@@ -49,7 +53,7 @@ def run(settings: Images, *, ckpt: Path, seed: int, out: Path, threads: int = 1)
     policy = models.load(ckpt)
     if not isinstance(policy, ContinuousImages):
         raise InputError(f"{ckpt}: its images are {policy.images}: DivDrop is for a continuous LMM")
-    tests = [t for t in exam.prompts(PROMPTS * len(SUBCATEGORIES)) if t.subcategory in CORE]
+    tests = exam.prompts(PROMPTS * len(SUBCATEGORIES))
     chosen = sampling_of(settings)._replace(noises=1)  # one picture a sample
     try:
         rows = measure(policy, tests, _cells(chosen, policy.layers), seed, settings.n)
@@ -57,7 +61,7 @@ def run(settings: Images, *, ckpt: Path, seed: int, out: Path, threads: int = 1)
         raise InputError(f"{ckpt}: {error}") from None
     lines = (
         f"DivDrop's rate and layers: {policy.images} LMM, seed {seed}",
-        f"{settings.n} samples of each of {len(tests)} held-out prompts (core), {NOISE_WORDS[chosen.noise]}; masks at "
+        f"{settings.n} samples of each of {rows[0]['prompts']} held-out prompts (core), {NOISE_WORDS[chosen.noise]}; masks at "
         + ("the queries" if chosen.positions == "queries" else "all positions")
         + f", site {chosen.site}",
     )
@@ -120,7 +124,9 @@ def _judged(
 def _row(
     cell: Sampling, tests: Sequence[exam.EvalPrompt], judged_PN3: np.ndarray, spread_P: np.ndarray
 ) -> dict[str, Any]:
-    """One row of the table: means over the sub-categories of `core`, with 95 % intervals over prompts."""
+    """One row of the table: means over the sub-categories of `core` with 95 % intervals over prompts, and of each group
+    how good one sample is, the best of n by own score, and the best of n runs over all prompts (run k has sample k of
+    every prompt): the paper's numbers in Figure 6 are the maxima of its boxes in Figure 5, which may be these."""
     whole_PN, malformed_PN, score_PN = np.moveaxis(judged_PN3, 2, 0)
     best_P = np.where(np.isnan(score_PN), -np.inf, score_PN).argmax(1)
     by_prompt = {
@@ -132,19 +138,28 @@ def _row(
         "score_sd": (score_PN - score_PN[:, :1]).std(1, ddof=1),
     }
     row = {name: getattr(cell, name) for name in ("rate", "layers", "site", "positions", "noise")}
-    row |= {"samples": whole_PN.shape[1], "prompts": len(tests)}
+    row |= {"samples": whole_PN.shape[1], "prompts": sum(t.subcategory in CORE for t in tests)}
     for name, values_P in by_prompt.items():
-        measured = _core(tests, values_P)
-        row[name] = measured.value
-        if name in figure.WITH_INTERVAL:
-            row[f"{name}_low"], row[f"{name}_high"] = stats.percentile_interval(measured.draws_R)
+        row |= _columns(name, _over(tests, values_P, CORE), name in figure.WITH_INTERVAL)
+    for group, names in GROUPS.items():
+        row[f"prompts_{group}"] = sum(t.subcategory in names for t in tests)
+        for name in ("oracle_prompt", "best_of_n"):
+            row |= _columns(f"{name}_{group}", _over(tests, by_prompt[name], names), name == "best_of_n")
+        row[f"best_run_{group}"] = max(_over(tests, run_P, names).value for run_P in whole_PN.T)
     return row
 
 
-def _core(tests: Sequence[exam.EvalPrompt], values_P: np.ndarray) -> stats.Measured:
-    """The mean over sub-categories of a number a prompt, where there is one; nan if a sub-category has none."""
+def _columns(name: str, measured: stats.Measured, with_interval: bool) -> dict[str, float]:
+    found = {name: measured.value}
+    if with_interval:
+        found[f"{name}_low"], found[f"{name}_high"] = stats.percentile_interval(measured.draws_R)
+    return found
+
+
+def _over(tests: Sequence[exam.EvalPrompt], values_P: np.ndarray, names: Sequence[str]) -> stats.Measured:
+    """The mean over these sub-categories of a number a prompt, where there is one; nan if one of them has none."""
     strata = []
-    for name in CORE:
+    for name in names:
         mine = [i for i, t in enumerate(tests) if t.subcategory == name]
         values = values_P[mine]
         there = ~np.isnan(values)

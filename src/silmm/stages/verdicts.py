@@ -17,6 +17,7 @@ class Verdicts(NamedTuple):
 
     pictures_NHWC: np.ndarray  # uint8
     whole_N: np.ndarray  # bool: every unit of the prompt holds
+    held_N: np.ndarray  # float64: share of them that hold
     malformed_N: np.ndarray  # bool: it shows no scene at all
 
 
@@ -24,5 +25,6 @@ def verdicts(policy: LMM, specs: Sequence[Spec], tokens_NL: np.ndarray) -> Verdi
     """Render visual tokens and judge each picture by the specification of its prompt."""
     pictures = policy.render(tokens_NL)
     scenes = read(pictures)
-    whole = [all(judge(unit, scene) for unit in units(spec)) for spec, scene in zip(specs, scenes, strict=True)]
-    return Verdicts(pictures, np.array(whole, bool), np.array([scene is None for scene in scenes], bool))
+    held = [np.mean([judge(unit, scene) for unit in units(spec)]) for spec, scene in zip(specs, scenes, strict=True)]
+    held_N = np.array(held, np.float64)
+    return Verdicts(pictures, held_N == 1, held_N, np.array([scene is None for scene in scenes], bool))

@@ -14,7 +14,7 @@ from silmm.kernels.divdrop import mask_key
 from silmm.lmm.interface import Drawn, Sampling
 from silmm.lmm.shapeworld import layout
 from silmm.lmm.shapeworld.base import ShapeWorldLMM
-from silmm.lmm.shapeworld.dream import DreamQueries, diverse_dreams, dream
+from silmm.lmm.shapeworld.dream import DreamQueries, diverse_dreams, dream, noisy_dreams
 from silmm.lmm.shapeworld.flow import FlowDecoder
 from silmm.lmm.shapeworld.model import L_IMAGE, ShapeWorldLlama
 from silmm.lmm.shapeworld.vocab import Vocab
@@ -75,6 +75,24 @@ class ContinuousLMM(ShapeWorldLMM):
         noise_keys = [noise_key(sampling.noise, key[:-1], key[-1], m) for row in keys for key in row for m in numbers]
         each = np.repeat(feats_PNQD.reshape(-1, *feats_PNQD.shape[2:]), sampling.noises, 0)
         return Drawn(self.paint(each, noise_keys).reshape(len(prompts), -1, L_IMAGE), feats_PNQD)
+
+    def draw_noisy(self, prompts: Sequence[str], keys: Sequence[Sequence[tuple]], strength: float) -> Drawn:
+        """As `draw` without dropout and with one decoder noise a prompt, but samples differ by keyed Gaussian noise on
+        the queries' input embeddings, of `strength` times their root mean square."""
+        shape = tuple(self.queries.embedding.shape)
+        feats = []
+        for i in range(0, len(prompts), BLOCK_PROMPTS):
+            block, rows = list(prompts[i : i + BLOCK_PROMPTS]), list(keys[i : i + BLOCK_PROMPTS])
+            spare = BLOCK_PROMPTS - len(block)
+            noise = [[keyed.generator("queries", *key).standard_normal(shape, np.float32) for key in row] for row in rows]
+            noise_PNQD = strength * torch.from_numpy(np.array(noise + noise[:1] * spare))
+            prefix = self._prefix(block + block[:1] * spare)
+            drawn = noisy_dreams(self.model, self.queries, prefix, self.vocab.pad, noise_PNQD)
+            feats.append(drawn[: len(block)].numpy().copy())
+        feats_PNQD = np.concatenate(feats)
+        noise_keys = [noise_key("prompt", key[:-1], key[-1]) for row in keys for key in row]
+        codes = self.paint(feats_PNQD.reshape(-1, *shape), noise_keys)
+        return Drawn(codes.reshape(len(prompts), -1, L_IMAGE), feats_PNQD)
 
     def paint(self, feats_NQD: np.ndarray, noise_keys: Sequence[tuple]) -> np.ndarray:
         """Codes int64 `[n, 36]` of features, one key a picture for the decoder's noise (see `noise_key`)."""

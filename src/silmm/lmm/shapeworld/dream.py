@@ -55,14 +55,28 @@ def attention_mask(ids_BT: Tensor, queries: int, pad: int) -> Tensor:
 
 def dream(model: ShapeWorldLlama, queries: DreamQueries, ids_BT: Tensor, pad: int) -> Tensor:
     """H `[B, Q, D]` of prompts' prefixes (see `layout.draw_prefix`), with gradients, without dropout."""
-    x = torch.cat([model.embed(ids_BT), queries.embedding.expand(len(ids_BT), -1, -1)], 1)
+    return _dream(model, queries.embedding.expand(len(ids_BT), -1, -1), ids_BT, pad)
+
+
+@torch.no_grad()
+def noisy_dreams(model: ShapeWorldLlama, queries: DreamQueries, ids_PT: Tensor, pad: int, noise_PNQD: Tensor) -> Tensor:
+    """N different H of each prompt, `[P, N, Q, D]`, without dropout: by noise on the queries' input embeddings, in
+    units of their root mean square (the paper's Noisy DreamEmb, Figure 5)."""
+    prompts, samples = noise_PNQD.shape[:2]
+    own = queries.embedding + queries.embedding.square().mean().sqrt() * noise_PNQD
+    return _dream(model, own.flatten(0, 1), ids_PT.repeat_interleave(samples, 0), pad).unflatten(0, (prompts, samples))
+
+
+def _dream(model: ShapeWorldLlama, own_BQD: Tensor, ids_BT: Tensor, pad: int) -> Tensor:
+    """H `[B, Q, D]` of prompts' prefixes and the queries' input embeddings behind them."""
+    x = torch.cat([model.embed(ids_BT), own_BQD], 1)
     hidden = model.model(
         inputs_embeds=x,
-        attention_mask=attention_mask(ids_BT, len(queries), pad),
+        attention_mask=attention_mask(ids_BT, own_BQD.shape[1], pad),
         position_ids=torch.arange(x.shape[1])[None],
         use_cache=False,
     ).last_hidden_state
-    return normed(hidden[:, -len(queries) :])
+    return normed(hidden[:, -own_BQD.shape[1] :])
 
 
 def normed(hidden: Tensor) -> Tensor:
