@@ -28,6 +28,8 @@ include: "workflow/rules/divdrop.smk"
 include: "workflow/rules/curves.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/paper.smk"
+include: "workflow/rules/diversity.smk"
+include: "workflow/rules/audit.smk"
 
 
 # The summary of all runs, and the figures.

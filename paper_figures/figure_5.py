@@ -18,9 +18,9 @@ from measured import GROUPS, main
 from silmm.errors import InputError
 from silmm.records import DIVERSITY, read_table
 from silmm.report import stats
+from silmm.report.divdrop_grid import GROUPS as MEMBERS
 from silmm.report.style import GREY, INK
 from silmm.shapeworld.language import SUBCATEGORIES
-from silmm.stages.divdrop_grid import GROUPS as MEMBERS
 
 STRATEGIES = {"rephrase": "Rephrase", "explain": "Explain", "noisy": "Noisy\nDreamEmb", "divdrop": "DivDrop"}
 HATCHES = ("", "////", "....", "\\\\\\\\")
@@ -73,7 +73,9 @@ def checked(path: Path) -> pd.DataFrame:
     per = data.groupby(["strategy", "prompt_id"]).size()
     there = {s: per[s] for s in data.strategy.unique()}
     missing = wanted - set(there) or {
-        s for s in STRATEGIES if set(there[s]) != set(there["divdrop"]) or not there[s].index.equals(there["none"].index)
+        s
+        for s in STRATEGIES
+        if set(there[s]) != set(there["divdrop"]) or not there[s].index.equals(there["none"].index)
     }
     if missing or set(data.subcategory) != set(SUBCATEGORIES):
         what = f"strategy {sorted(missing)[0]} is not whole" if missing else "sub-categories are missing"

@@ -38,7 +38,13 @@ def numbers(grid: pd.DataFrame, layers: int, path: Path) -> pd.DataFrame:
                                  " run snakemake figure_6 --forcerun divdrop_grid")  # fmt: skip
             for metric in LINES:
                 name = f"{metric}_{group}"
-                row = {"category": group, "metric": metric, "rate": rate, "layers": layers, "value": found[name].iloc[0]}
+                row = {
+                    "category": group,
+                    "metric": metric,
+                    "rate": rate,
+                    "layers": layers,
+                    "value": found[name].iloc[0],
+                }
                 if metric == "best_of_n":
                     row |= {end: found[f"{name}_{end}"].iloc[0] for end in ("low", "high")}
                 row |= {"samples": int(found.samples.iloc[0]), "prompts": int(found[f"prompts_{group}"].iloc[0])}
@@ -65,7 +71,9 @@ def draw(measured: Path, layers: int, out: Path) -> None:
     """Ours above, the paper's below, a column a group."""
     grid = checked(measured)
     table = numbers(grid, layers, measured)
-    figure, axes = plt.subplots(2, 3, figsize=(9.6, 6.6), sharex=True, sharey="row", gridspec_kw={"height_ratios": [1.7, 1]})
+    figure, axes = plt.subplots(
+        2, 3, figsize=(9.6, 6.6), sharex=True, sharey="row", gridspec_kw={"height_ratios": [1.7, 1]}
+    )
     figure.subplots_adjust(left=0.075, right=0.85, top=0.925, bottom=0.285, wspace=0.12, hspace=0.16)
     none = grid[grid.rate == 0].iloc[0]
     for column, (group, name) in zip(axes.T, GROUPS.items(), strict=True):
@@ -74,7 +82,8 @@ def draw(measured: Path, layers: int, out: Path) -> None:
         column[0].set_title(name)
         column[1].plot(RATES, PAPER[group], "-o", color=PAPER_COLOR, lw=1.4, ms=5)
         for x, y in zip(RATES, PAPER[group], strict=True):
-            column[1].annotate(f"{y:.1f}", (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+            column[1].annotate(f"{y:.1f}", (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=8,
+                               path_effects=HALO)  # fmt: skip
         column[1].set_xlabel("dropout rate")
         column[1].set_xticks(RATES)
         column[1].set_xlim(0.02, 0.78)
@@ -103,7 +112,7 @@ def _names(ax: Any, mine: pd.DataFrame) -> None:
     step, place = 0.095 * (ax.get_ylim()[1] - ax.get_ylim()[0]), -1e9
     for y, i in ends:
         place = max(y, place + step)
-        ax.annotate(list(LINES.values())[i], (0.7, y), (0.8, place), textcoords="data", color=COLORS[i], va="center",
+        ax.annotate(list(LINES.values())[i], (0.7, y), (0.83, place), textcoords="data", color=COLORS[i], va="center",
                     fontsize=8.5, annotation_clip=False)  # fmt: skip
 
 

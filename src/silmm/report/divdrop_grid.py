@@ -23,7 +23,12 @@ import pandas as pd
 
 from silmm.report.labels import Labels
 from silmm.report.style import GREY, INK, STYLE, save
+from silmm.shapeworld.language import CATEGORY, SUBCATEGORIES
 
+GROUPS = {  # of sub-categories, as the paper's Figures 5 and 6 have them
+    **{group: tuple(s for s in SUBCATEGORIES if CATEGORY[s] == group) for group in ("attribute", "layout")},
+    "non_spatial_complex": ("non_spatial", "complex"),
+}
 WITH_INTERVAL = ("oracle_prompt", "best_of_n", "best_of_n_oracle")
 WHOLE, SHARE = "whole prompts, by the oracle (core)", "share of images (core)"
 FAINT = "#666666"

@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from silmm.records import AUDIT, INDEX, SCORES, Prompt, PromptQuestions, RecordError, read_jsonl, read_table, write_table
+from silmm.records import (
+    AUDIT,
+    INDEX,
+    SCORES,
+    Prompt,
+    PromptQuestions,
+    RecordError,
+    read_jsonl,
+    read_table,
+    write_table,
+)
 from silmm.shapeworld.language import Unit, parse_prompt, parse_question, units
 from silmm.shapeworld.oracle import judge, read
 from silmm.shapeworld.scene import Scene

@@ -23,7 +23,7 @@ from silmm.report import divdrop_grid as figure
 from silmm.report import stats
 from silmm.settings import Images
 from silmm.shapeworld import exam
-from silmm.shapeworld.language import CATEGORY, CORE, SUBCATEGORIES
+from silmm.shapeworld.language import CORE, SUBCATEGORIES
 from silmm.stages.own_score import ask, own_scores
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import NOISE_WORDS, sampling_of
@@ -31,10 +31,6 @@ from silmm.stages.verdicts import verdicts
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
 PROMPTS = 16  # of each sub-category
-GROUPS = {  # of sub-categories, as the paper's Figures 5 and 6 have them
-    **{group: tuple(s for s in SUBCATEGORIES if CATEGORY[s] == group) for group in ("attribute", "layout")},
-    "non_spatial_complex": ("non_spatial", "complex"),
-}
 Known = dict[tuple[str, bytes], tuple[bool, bool, float]]  # what is known of a prompt's picture; see `_judged`
 
 
@@ -141,7 +137,7 @@ def _row(
     row |= {"samples": whole_PN.shape[1], "prompts": sum(t.subcategory in CORE for t in tests)}
     for name, values_P in by_prompt.items():
         row |= _columns(name, _over(tests, values_P, CORE), name in figure.WITH_INTERVAL)
-    for group, names in GROUPS.items():
+    for group, names in figure.GROUPS.items():
         row[f"prompts_{group}"] = sum(t.subcategory in names for t in tests)
         for name in ("oracle_prompt", "best_of_n"):
             row |= _columns(f"{name}_{group}", _over(tests, by_prompt[name], names), name == "best_of_n")

@@ -84,7 +84,9 @@ class ContinuousLMM(ShapeWorldLMM):
         for i in range(0, len(prompts), BLOCK_PROMPTS):
             block, rows = list(prompts[i : i + BLOCK_PROMPTS]), list(keys[i : i + BLOCK_PROMPTS])
             spare = BLOCK_PROMPTS - len(block)
-            noise = [[keyed.generator("queries", *key).standard_normal(shape, np.float32) for key in row] for row in rows]
+            noise = [
+                [keyed.generator("queries", *key).standard_normal(shape, np.float32) for key in row] for row in rows
+            ]
             noise_PNQD = strength * torch.from_numpy(np.array(noise + noise[:1] * spare))
             prefix = self._prefix(block + block[:1] * spare)
             drawn = noisy_dreams(self.model, self.queries, prefix, self.vocab.pad, noise_PNQD)

@@ -1,0 +1,98 @@
+# Self-feedback audited by the oracle: what it says of a policy's own answers in steps 3 and 4.
+
+
+def audited_folders(lmm):
+    """The base's folder, and those of the main arm's iterations, with the first seed."""
+    main = next(iter(PLANS[lmm].arms.values()))
+    seed = f"<results>/{lmm}/seed{SEEDS[0]}"
+    iterations = [f"{seed}/{main.name}/iter{t}" for t in range(1, main.iterations + 1)]
+    return [f"{seed}/base", *iterations]
+
+
+def audited_files(wildcards):
+    """What is drawn of every LMM; a base has drawn nothing to be trained on."""
+    judged, learned = ("eval.parquet", "eval.stats.json"), (
+        "audit.parquet",
+        "pairs.parquet",
+    )
+    return [
+        f"{folder}/{name}"
+        for lmm in PLANS
+        for t, folder in enumerate(audited_folders(lmm))
+        for name in (judged + learned if t else judged)
+    ]
+
+
+def audited_options(wildcards, input):
+    """One --policies an LMM; the files stand in the order of `audited_files`."""
+    folders = list(dict.fromkeys(str(Path(path).parent) for path in input.judged))
+    options = []
+    for lmm in PLANS:
+        own, folders = (
+            folders[: len(audited_folders(lmm))],
+            folders[len(audited_folders(lmm)) :],
+        )
+        options.append(f"--policies {lmm} {' '.join(map(shlex.quote, own))}")
+    return " ".join(options)
+
+
+# The oracle on every answer of one iteration.
+rule audit:
+    input:
+        prompts=made_by("prompts", "prompts.jsonl"),
+        qa=made_by("questions", "qa.jsonl"),
+        scores=made_by("score", "scores.parquet"),
+        images=all_shards("images", "images/shard-{shard}"),
+    output:
+        "<results>/{lmm}/seed{seed}/{arm}/iter{t}/audit.parquet",
+    log:
+        "<results>/logs/{lmm}/seed{seed}/{arm}/iter{t}/audit.log",
+    benchmark:
+        "<results>/benchmarks/{lmm}/seed{seed}/{arm}/iter{t}/audit.tsv"
+    conda:
+        "../../envs/silmm.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=15,
+    params:
+        sources=source_hash("stages.audit"),
+    shell:
+        "python -m silmm audit --prompts {input.prompts} --qa {input.qa} --scores {input.scores}"
+        " --images {input.images} --out {output} --threads 1 2>&1 | tee {log}"
+
+
+# Not in the paper: are the answers right that an LMM learns from (main arm, first seed).
+rule figure_audit:
+    input:
+        judged=audited_files,
+        script=f"{workflow.basedir}/paper_figures/figure_audit.py",
+        shared=[
+            f"{workflow.basedir}/paper_figures/audit_numbers.py",
+            f"{workflow.basedir}/paper_figures/common.py",
+            f"{workflow.basedir}/paper_figures/measured.py",
+        ],
+    output:
+        png=report(
+            "<results>/paper/figure_audit.png",
+            caption="../report/figure_audit.rst",
+            category="After the paper",
+            labels={"figure": "figure_audit"},
+        ),
+        pdf="<results>/paper/figure_audit.pdf",
+        drawn="<results>/paper/figure_audit.csv",
+    log:
+        "<results>/logs/paper/figure_audit.log",
+    benchmark:
+        "<results>/benchmarks/paper/figure_audit.tsv"
+    conda:
+        "../../envs/silmm.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        policies=audited_options,
+        sources=source_hash("report.summarize"),
+    shell:
+        "python {input.script} {params.policies} --out {output.png} 2>&1 | tee {log}"
