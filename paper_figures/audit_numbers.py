@@ -29,9 +29,9 @@ def of_run(lmm: str, folders: Sequence[Path]) -> pd.DataFrame:
             pairs.parquet, too).
 
     A row's part says what it is: `calibration` (a bin: x its mean confidence in yes, value the oracle's share of yes),
-    `ece` (an iteration), `kind` (value: accuracy; aside: that of the commoner answer; ceiling), `pairs` (a bin of score gaps:
-    x its mean gap, value: the oracle prefers the chosen one; aside: it finds both alike), `held_out` and `step_2` (a
-    policy: x its own score, value the oracle's share of units that hold).
+    `ece` (an iteration), `kind` (value: accuracy; aside: that of the commoner answer; ceiling), `pairs` (a bin of score
+    gaps: x its mean gap, value: the oracle prefers the chosen one; aside: it finds both alike), `held_out` and `step_2`
+    (a policy: x its own score, value the oracle's share of units that hold).
     """
     rows: list[dict[str, Any]] = []
     for t, folder in enumerate(folders):

@@ -99,8 +99,8 @@ def draw(measured: Path, out: Path) -> None:
     notes = [
         f"ShapeWorld, continuous LMM, base: {n} samples of each of {prompts} held-out prompts a strategy, one decoder"
         " noise a prompt; one seed: not a claim.",
-        f"Box: {n} runs, run k has sample k of every prompt. Diamond: best of a prompt's {n} by own score (95 % with other"
-        " prompts). Dashed: one sample without any strategy.",
+        f"Box: {n} runs, run k has sample k of every prompt. Diamond: best of a prompt's {n} by own score (95 % with"
+        " other prompts). Dashed: one sample without any strategy.",
         *disagreement(table),
     ]
     finish(figure, table, out, notes)
@@ -115,8 +115,8 @@ def disagreement(table: pd.DataFrame) -> list[str]:
             (("top", place == 1), ("low", low == 1), ("pair", middle.divdrop < middle.rephrase))}  # fmt: skip
     theirs = [PAPER[s, "layout", "median"] for s in ("divdrop", "rephrase")]
     return [
-        f"Paper: DivDrop has the highest maximum on attributes ({PAPER['divdrop', 'attribute', 'max']}); here its maximum"
-        f" is number {place} of {len(top)} from above: {says['top']}.",
+        f"Paper: DivDrop has the highest maximum on attributes ({PAPER['divdrop', 'attribute', 'max']}); here its"
+        f" maximum is number {place} of {len(top)} from above: {says['top']}.",
         f"Paper: DivDrop has the lowest median on layout; here number {low} of {len(middle)} from below: {says['low']}."
         f" It is below Rephrase's ({theirs[0]} to {theirs[1]}); here {percent(middle.divdrop)} to"
         f" {percent(middle.rephrase)}: {says['pair']}.",

@@ -118,9 +118,11 @@ def _path(ax: Any, mine: pd.DataFrame) -> None:
 
 def notes(table: pd.DataFrame) -> list[str]:
     """Sample sizes, and whether any policy went right without going up."""
-    lines = ["Bars: 95 % with other prompts. Grey lines: right on average; a coin, for pairs. Ticks at answers: always the"
-             " commoner answer (black), the best that one answer a sample can do (grey). One seed: not a claim. Not in the"
-             " paper."]  # fmt: skip
+    lines = [
+        "Bars: 95 % with other prompts. Grey lines: right on average; a coin, for pairs. Ticks at answers: always the"
+        " commoner answer (black), the best that one answer a sample can do (grey). One seed: not a claim. Not in the"
+        " paper."
+    ]
     for lmm, mine in table.groupby("lmm", sort=False):
         counts = {part: mine[mine.part == part].groupby("iteration").n.sum().tolist()
                   for part in ("ece", "pairs", "step_2")}  # fmt: skip

@@ -104,8 +104,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "strength": {
         "type": _positive,
         "default": 1.35,
-        "help": "noise on the input embeddings of dream queries, times their root mean square; the default's samples are"
-        " as far apart as DivDrop's on the shipped base",
+        "help": "noise on the input embeddings of dream queries, times their root mean square; with the default,"
+        " samples are as far apart as DivDrop's on the shipped base",
     },
     "entry": {
         "type": _entry,

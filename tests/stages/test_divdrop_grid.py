@@ -87,6 +87,16 @@ def test_the_grid_holds_what_step_2_uses() -> None:
     assert {c.site for c in cells} == {"output"}
 
 
+def test_groups_are_the_paper_s() -> None:
+    """One prompt a sub-category; with dropout in one layer, samples 0 and 1 of 4 are right."""
+    policy = Puppet(exam.prompts(8), blind=("texture", "complex"))
+    row = divdrop_grid.measure(policy, policy.tests, [Sampling(rate=0.1, layers=1)], seed=3, n=4)[0]
+    assert [row[f"prompts_{group}"] for group in ("attribute", "layout", "non_spatial_complex")] == [3, 3, 2]
+    assert (row["prompts"], row["oracle_prompt_layout"]) == (6, 0.5)
+    assert np.allclose([row["best_of_n_attribute"], row["best_of_n_layout"]], [2 / 3, 1])
+    assert (row["best_of_n_non_spatial_complex"], row["best_run_layout"]) == (0.5, 1.0)
+
+
 def test_prompts_without_questions_have_no_score(policy: Puppet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "ask", lambda prompts, max_tokens: [""] * len(prompts))
     monkeypatch.setattr(policy, "answer", lambda tokens, questions: [np.zeros((0, 2))] * len(tokens))
@@ -121,7 +131,9 @@ def test_a_discrete_lmm_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("small")
-def test_samplings_that_do_not_fit_are_refused(policy: Puppet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samplings_that_do_not_fit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = Puppet(exam.prompts(8))
+
     def refuse(*given: object) -> None:
         raise ValueError("DivDrop's site is 'input'")
 

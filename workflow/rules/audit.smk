@@ -11,29 +11,22 @@ def audited_folders(lmm):
 
 def audited_files(wildcards):
     """What is drawn of every LMM; a base has drawn nothing to be trained on."""
-    judged, learned = ("eval.parquet", "eval.stats.json"), (
-        "audit.parquet",
-        "pairs.parquet",
-    )
+    judged = ("eval.parquet", "eval.stats.json")
     return [
         f"{folder}/{name}"
         for lmm in PLANS
         for t, folder in enumerate(audited_folders(lmm))
-        for name in (judged + learned if t else judged)
+        for name in (*judged, *(("audit.parquet", "pairs.parquet") if t else ()))
     ]
 
 
 def audited_options(wildcards, input):
     """One --policies an LMM; the files stand in the order of `audited_files`."""
-    folders = list(dict.fromkeys(str(Path(path).parent) for path in input.judged))
-    options = []
-    for lmm in PLANS:
-        own, folders = (
-            folders[: len(audited_folders(lmm))],
-            folders[len(audited_folders(lmm)) :],
-        )
-        options.append(f"--policies {lmm} {' '.join(map(shlex.quote, own))}")
-    return " ".join(options)
+    folders = iter(dict.fromkeys(str(Path(path).parent) for path in input.judged))
+    return " ".join(
+        shlex.join(["--policies", lmm, *(next(folders) for _ in audited_folders(lmm))])
+        for lmm in PLANS
+    )
 
 
 # The oracle on every answer of one iteration.

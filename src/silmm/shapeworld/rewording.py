@@ -17,8 +17,8 @@ LONGEST = 16  # words of a prompt
 
 
 def wordings(spec: Spec) -> list[str]:
-    """Every text that makes the same claims, sorted: other words for a relation, its mirrored form, other joiners, other
-    orders of things. `a red circle left of a blue square` is `a blue square on the right of a red circle`."""
+    """Every text that makes the same claims, sorted: other words for a relation, its mirrored form, other joiners,
+    other orders of things. `a red circle left of a blue square` is `a blue square on the right of a red circle`."""
     texts = [_item(spec, n, thing) for n, thing in spec.items]
     if not spec.relations:
         return sorted({text for order in itertools.permutations(texts) for text in _joined(list(order))})

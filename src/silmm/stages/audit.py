@@ -69,8 +69,8 @@ def run(*, prompts: Path, qa: Path, scores: Path, images: tuple[Path, ...], out:
             whole = float(held.all(1).mean())
             for question, unit, (p_yes, p_no) in zip(row.questions, asked.asked, given, strict=True):
                 share = float(np.mean([judge(unit, scene) for scene in scenes]))
-                line = (row.prompt_id, asked.subcategory, sample, question.id, unit.kind, question.expected, p_yes, p_no,
-                        share, float(held.mean()), whole, len(scenes))  # fmt: skip
+                line = (row.prompt_id, asked.subcategory, sample, question.id, unit.kind, question.expected, p_yes,
+                        p_no, share, float(held.mean()), whole, len(scenes))  # fmt: skip
                 for name, value in zip(columns, line, strict=True):
                     columns[name].append(value)
     if not columns["sample"]:

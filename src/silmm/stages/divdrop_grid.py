@@ -57,7 +57,8 @@ def run(settings: Images, *, ckpt: Path, seed: int, out: Path, threads: int = 1)
         raise InputError(f"{ckpt}: {error}") from None
     lines = (
         f"DivDrop's rate and layers: {policy.images} LMM, seed {seed}",
-        f"{settings.n} samples of each of {rows[0]['prompts']} held-out prompts (core), {NOISE_WORDS[chosen.noise]}; masks at "
+        f"{settings.n} samples of each of {rows[0]['prompts']} held-out prompts (core), {NOISE_WORDS[chosen.noise]};"
+        + " masks at "
         + ("the queries" if chosen.positions == "queries" else "all positions")
         + f", site {chosen.site}",
     )

@@ -1,4 +1,4 @@
-"""Ways to make a prompt's samples differ, on one policy and judged by the oracle: the counterpart of the paper's Figure 5.
+"""Ways to make a prompt's samples differ, on one policy, judged by the oracle: the counterpart of the paper's Figure 5.
 
     rephrase    other wordings of the prompt: as many different ones as the language has, each as often as can be
     explain     the prompt with details that it leaves open filled in at random
