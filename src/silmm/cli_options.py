@@ -130,7 +130,7 @@ STAGE_OPTIONS = {
     "images": "ckpt prompts seed iteration shard out",
     "questions": "ckpt prompts out stats",
     "score": "ckpt qa images out",
-    "pairs": "scores qa images seed iteration out",
+    "pairs": "scores qa images seed iteration out stats",
     "align": "ckpt pairs prompts qa images seed iteration out state",
     "evaluate": "ckpt seed out stats [pairs] [prompts] [images]",
 }

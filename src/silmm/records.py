@@ -27,6 +27,7 @@ from silmm.schemas import (
     AlignStats,
     EvalStats,
     Metric,
+    PairStats,
     Prompt,
     PromptQuestions,
     PromptStats,
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EVAL", "INDEX", "PAIRS", "SCORES", "EvalStats", "InputError", "Metric", "Prompt", "PromptQuestions"]
 __all__ += ["PromptStats", "Question", "RecordError", "Table", "atomic_dir", "atomic_file", "gather", "read_json"]
-__all__ += ["AUDIT", "DIVERSITY", "AlignStats", "read_jsonl", "read_table", "write_json", "write_jsonl", "write_table"]
+__all__ += ["AlignStats", "PairStats", "read_jsonl", "read_table", "write_json", "write_jsonl", "write_table"]
+__all__ += ["AUDIT", "DIVERSITY"]
 
 Row = TypeVar("Row")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # prompt ids are parts of file names

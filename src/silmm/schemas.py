@@ -61,6 +61,21 @@ class PromptStats:
 
 
 @dataclass(frozen=True)
+class PairStats:
+    """pairs.stats.json: what became of the prompts with scores, and of the pairs that their images could make."""
+
+    STAGE = "pairs"
+
+    prompts: int  # with scores
+    unused: int  # of them, beyond the settings' number of prompts
+    tied: int  # of those used, all images have one score
+    paired: int  # of those used, with a pair that was kept
+    drafts: int  # best images against worst
+    kept: int
+    dropped: dict[str, int]  # by reason: tie, small_gap, unsure_winner (not all yes), surplus (beyond `keep`)
+
+
+@dataclass(frozen=True)
 class AlignStats:
     """align.stats.json of a continuous LMM: the spread k(Hw, Hl) of the iteration's pairs, and gamma."""
 

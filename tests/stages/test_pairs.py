@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 
 from silmm.errors import InputError
-from silmm.records import PAIRS, SCORES, PromptQuestions, Question, RecordError, read_table, write_jsonl, write_table
+from silmm.records import (
+    PAIRS,
+    SCORES,
+    PairStats,
+    PromptQuestions,
+    Question,
+    RecordError,
+    read_json,
+    read_table,
+    write_jsonl,
+    write_table,
+)
 from silmm.settings import Pairs
-from silmm.stages.pairs import choose, run
+from silmm.stages.pairs import choose, drafts, run
 from silmm.stages.scoring import answers_of, image_score
 
 YES, NO = Question("q0", "is there a red circle ?"), Question("q1", "is there a blue square ?", "no")
@@ -35,7 +46,8 @@ def test_pairs_are_ordered_and_distinct(seed: int, product: bool) -> None:
     rng = np.random.default_rng(seed)
     scores = {int(k): round(float(v), 1) for k, v in enumerate(rng.uniform(-1, 1, rng.integers(1, 9)))}
     settings = Pairs(top_n=int(rng.integers(1, 4)), product=product, min_gap=float(rng.choice([0.0, 0.1, 0.5])))
-    pairs = choose(scores, settings)
+    pairs, dropped = choose(scores, settings)
+    assert len(pairs) + dropped.total() == len(drafts(scores, settings))
     assert len(set(pairs)) == len(pairs)
     for chosen, rejected in pairs:
         assert chosen != rejected and scores[chosen] - scores[rejected] > settings.min_gap
@@ -45,8 +57,8 @@ def test_pairs_are_ordered_and_distinct(seed: int, product: bool) -> None:
 
 def test_product_is_all_combinations() -> None:
     scores = {0: 0.9, 1: 0.7, 2: 0.0, 3: -0.5}
-    assert choose(scores, Pairs(top_n=2, product=True)) == [(0, 3), (0, 2), (1, 3), (1, 2)]
-    assert choose(scores, Pairs(top_n=2)) == [(0, 3), (1, 2)]
+    assert choose(scores, Pairs(top_n=2, product=True))[0] == [(0, 3), (0, 2), (1, 3), (1, 2)]
+    assert choose(scores, Pairs(top_n=2))[0] == [(0, 3), (1, 2)]
 
 
 def files(tmp_path: Path, rows: list[tuple]) -> dict[str, Path]:
@@ -54,7 +66,8 @@ def files(tmp_path: Path, rows: list[tuple]) -> dict[str, Path]:
     write_jsonl(tmp_path / "qa.jsonl", [PromptQuestions(p, ("exist(red circle)",), (YES,)) for p in prompts])
     columns = dict(zip(SCORES.columns, (list(c) for c in zip(*rows, strict=True)), strict=True))
     write_table(tmp_path / "scores.parquet", columns, SCORES)
-    return {"scores": tmp_path / "scores.parquet", "qa": tmp_path / "qa.jsonl", "out": tmp_path / "pairs.parquet"}
+    paths = {"scores": "scores.parquet", "qa": "qa.jsonl", "out": "pairs.parquet", "stats": "pairs.stats.json"}
+    return {name: tmp_path / file for name, file in paths.items()}
 
 
 @pytest.mark.parametrize("scorer", ["self", "random"])
@@ -161,3 +174,25 @@ def test_at_most_so_many_pairs_a_prompt(tmp_path: Path) -> None:
     assert set(kept) < set(everything)
     assert len({row[1:] for row in set(everything) - set(kept)}) > 1, "the same pair is dropped of every prompt"
     assert paired(tmp_path, Pairs(top_n=2, product=True, keep=9)) == everything
+
+
+def stats_of(tmp_path: Path) -> PairStats:
+    return read_json(tmp_path / "pairs.stats.json", PairStats)
+
+
+def test_what_becomes_of_every_draft_is_counted(tmp_path: Path) -> None:
+    even = [("p4", k, "q0", 0.5, 0.5) for k in range(4)]  # two ties
+    near = [("p5", k, "q0", p, 1 - p) for k, p in enumerate((0.52, 0.5, 0.5, 0.48))]  # a small gap, and a tie
+    paired(tmp_path, Pairs(top_n=2), ROWS + even + near)
+    none = {"unsure_winner": 0, "surplus": 0}
+    assert stats_of(tmp_path) == PairStats(6, 0, 1, 4, 12, 8, {"tie": 3, "small_gap": 1, **none})
+    paired(tmp_path, Pairs(top_n=2, product=True, keep=3, prompts=4), ROWS + even + near)
+    assert stats_of(tmp_path) == PairStats(6, 2, 0, 4, 16, 12, {"tie": 0, "small_gap": 0, **none, "surplus": 4})
+
+
+def test_a_winner_that_is_not_sure_is_counted(tmp_path: Path) -> None:
+    doubtful = [(p, k, q, *((0.4, 0.6) if k == 1 else (yes, no))) for p, k, q, yes, no in ROWS]
+    even = [("p9", k, "q0", 0.4, 0.6) for k in range(2)]  # a tie before all
+    paired(tmp_path, Pairs(top_n=2, winner="all_yes", min_gap=0.0), doubtful + even)
+    dropped = stats_of(tmp_path).dropped
+    assert dropped["tie"] == 5 and sum(dropped.values()) + stats_of(tmp_path).kept == stats_of(tmp_path).drafts == 9

@@ -94,7 +94,9 @@ def make_iteration(folder: Path, ckpt: Path, n: int, shards: int) -> Files:
         score.run(Score(), ckpt=ckpt, qa=qa, images=(drawn[-1],), out=scored[-1])
     gather(scored, table)
     made = Files(prompts, qa, tuple(drawn), table, folder / "pairs.parquet")
-    pairs.run(Pairs(min_gap=0.0), scores=table, qa=qa, images=made.images, seed=0, iteration=1, out=made.pairs)
+    stats = folder / "pairs.stats.json"
+    settings = Pairs(min_gap=0.0)
+    pairs.run(settings, scores=table, qa=qa, images=made.images, seed=0, iteration=1, out=made.pairs, stats=stats)
     return made
 
 

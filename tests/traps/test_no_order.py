@@ -48,8 +48,9 @@ yes = rng.generator("traps", "scores").integers(0, 5, len(keys)) / 4  # many tie
 columns = dict(zip(("prompt_id", "sample", "question_id"), map(list, zip(*keys))))
 write_table(s, {**columns, "p_yes": yes.astype("float32"), "p_no": (1 - yes).astype("float32")}, SCORES)
 for scorer in ("self", "random"):
-    out = folder / f"{scorer}.parquet"
-    pairs.run(Pairs(scorer=scorer, min_gap=0.0), scores=s, qa=qa, images=(), seed=0, iteration=1, out=out)
+    out, stats = folder / f"{scorer}.parquet", folder / f"{scorer}.stats.json"
+    settings = Pairs(scorer=scorer, min_gap=0.0)
+    pairs.run(settings, scores=s, qa=qa, images=(), seed=0, iteration=1, out=out, stats=stats)
 for path in sorted(folder.iterdir()):
     print(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
 """

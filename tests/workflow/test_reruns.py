@@ -46,14 +46,14 @@ def test_the_results_tree_is_the_contract(finished: Path) -> None:
     stats = {"prompts.stats.json", "qa.stats.json", "eval.stats.json"}
     data = {"prompts.jsonl", "qa.jsonl", "scores.parquet", "scores/shard-0.parquet", "scores/shard-1.parquet"}
     images = {"images/shard-0/content", "images/shard-1/content"}
-    own = {"pairs.parquet", "ckpt/content", "eval.parquet"}
+    own = {"pairs.parquet", "pairs.stats.json", "ckpt/content", "eval.parquet"}
     folder = "discrete/seed0"
     expected = {f"{folder}/base/{name}" for name in ("ckpt/content", "eval.parquet", "eval.stats.json")}
     expected |= {f"{folder}/silmm/iter{t}/{name}" for t in (1, 2) for name in stats | data | images | own}
     for arm, names in (
         ("dpo", {"ckpt/content", "eval.parquet", "eval.stats.json"}),
         ("sft", {"ckpt/content", "eval.parquet", "eval.stats.json"}),
-        ("random_score", {"pairs.parquet", "ckpt/content", "eval.parquet", "eval.stats.json"}),
+        ("random_score", {"pairs.parquet", "pairs.stats.json", "ckpt/content", "eval.parquet", "eval.stats.json"}),
         ("best_of_n", {"eval.parquet", "eval.stats.json"}),
     ):
         expected |= {f"{folder}/{arm}/iter1/{name}" for name in names}

@@ -8,6 +8,7 @@ rule pairs:
         images=all_shards("images", "images/shard-{shard}"),
     output:
         pairs="<results>/{lmm}/seed{seed}/{arm}/iter{t}/pairs.parquet",
+        stats="<results>/{lmm}/seed{seed}/{arm}/iter{t}/pairs.stats.json",
     log:
         "<results>/logs/{lmm}/seed{seed}/{arm}/iter{t}/pairs.log",
     benchmark:
@@ -23,5 +24,5 @@ rule pairs:
         sources=source_hash("stages.pairs"),
     shell:
         "python -m silmm pairs --scores {input.scores} --qa {input.qa} --images {input.images}"
-        " --seed {wildcards.seed} --iteration {wildcards.t} --out {output.pairs}"
+        " --seed {wildcards.seed} --iteration {wildcards.t} --out {output.pairs} --stats {output.stats}"
         " --threads 1 {params.settings} 2>&1 | tee {log}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,23 +11,57 @@ import numpy as np
 
 from silmm import rng as keyed
 from silmm.errors import InputError
-from silmm.records import PAIRS, SCORES, PromptQuestions, RecordError, read_jsonl, read_table, write_table
+from silmm.records import (
+    PAIRS,
+    SCORES,
+    PairStats,
+    PromptQuestions,
+    RecordError,
+    read_jsonl,
+    read_table,
+    write_json,
+    write_table,
+)
 from silmm.settings import Pairs
 from silmm.stages.scoring import Answers, answers_of, score_images
 
+# Why a draft is no pair; all are counted, so that 0 is a count too.
+REASONS = ("tie", "small_gap", "unsure_winner", "surplus")
 
-def choose(scores: dict[int, float], settings: Pairs, winners: set[int] | None = None) -> list[tuple[int, int]]:
-    """(chosen, rejected) samples of one prompt: the top_n against the bottom_n, in order or all combinations.
 
-    Ties are broken by sample number. A pair needs a gap of more than `min_gap`, and never holds one sample twice; its
-    chosen one is among `winners`, where these are given.
+def drafts(scores: dict[int, float], settings: Pairs) -> list[tuple[int, int]]:
+    """(better, worse) samples of one prompt: the top_n against the bottom_n, in order or all combinations.
+
+    Ties are broken by sample number. No draft holds one sample twice.
     """
     ranked = sorted(scores, key=lambda k: (-scores[k], k))
     n = min(settings.top_n, len(ranked) // 2)
     top, bottom = ranked[:n], ranked[::-1][:n]
-    drafts = [(a, b) for a in top for b in bottom] if settings.product else list(zip(top, bottom, strict=True))
-    allowed = scores.keys() if winners is None else winners
-    return [(a, b) for a, b in drafts if scores[a] - scores[b] > settings.min_gap and a in allowed]
+    return [(a, b) for a in top for b in bottom] if settings.product else list(zip(top, bottom, strict=True))
+
+
+def fault(gap: float, winner: bool, settings: Pairs) -> str | None:
+    """Why a draft is no pair (`tie`, `small_gap`; `unsure_winner`: the better image may not be chosen), or None."""
+    if gap <= settings.min_gap:
+        return "small_gap" if gap > 0 else "tie"
+    return None if winner else "unsure_winner"
+
+
+def choose(
+    scores: dict[int, float], settings: Pairs, winners: set[int] | None = None
+) -> tuple[list[tuple[int, int]], Counter[str]]:
+    """(chosen, rejected) samples of one prompt, and the number of drafts that came to nothing, by reason.
+
+    A pair needs a gap of more than `min_gap`; its chosen one is among `winners`, where these are given.
+    """
+    found, dropped = [], Counter[str]()
+    for a, b in drafts(scores, settings):
+        reason = fault(scores[a] - scores[b], winners is None or a in winners, settings)
+        if reason:
+            dropped[reason] += 1
+        else:
+            found.append((a, b))
+    return found, dropped
 
 
 def run(
@@ -39,12 +73,14 @@ def run(
     seed: int,
     iteration: int,
     out: Path,
+    stats: Path,
     threads: int = 1,
 ) -> None:
     """Pair by the LMM's own score; `random` shuffles the scores among a prompt's images: same gaps, no information."""
     table = read_table(scores, SCORES).to_pydict()
     questions = read_jsonl(qa, PromptQuestions)
     answers = answers_of(table, questions)
+    scored = len(answers)
     if settings.prompts:
         answers = {p: answers[p] for p in sorted(answers)[: settings.prompts]}
     if settings.spoiled:
@@ -56,26 +92,35 @@ def run(
         by_prompt = {p: _shuffled(s, (seed, "pairs", iteration, p)) for p, s in by_prompt.items()}
     winners = _all_yes(answers, questions) if settings.winner == "all_yes" else None
     columns: dict[str, list] = {name: [] for name in PAIRS.columns}
+    dropped = Counter(dict.fromkeys(REASONS, 0))
     for prompt_id in sorted(by_prompt):
         own = by_prompt[prompt_id]
-        found = choose(own, settings, None if winners is None else winners[prompt_id])
-        if 0 < settings.keep < len(found):
-            picked = keyed.generator(seed, "keep", iteration, prompt_id).choice(
-                len(found), settings.keep, replace=False
-            )
-            found = [found[i] for i in sorted(picked.tolist())]
-        for chosen, rejected in found:
+        found, lost = choose(own, settings, None if winners is None else winners[prompt_id])
+        kept = _drawn(found, settings.keep, (seed, "keep", iteration, prompt_id))
+        dropped.update({**lost, "surplus": len(found) - len(kept)})
+        for chosen, rejected in kept:
             row = (prompt_id, chosen, rejected, own[chosen], own[rejected])
             for name, value in zip(columns, row, strict=True):
                 columns[name].append(value)
-    n, prompts = len(columns["chosen"]), len(set(columns["prompt_id"]))
-    print(f"pairs: {n} from {prompts} of {len(by_prompt)} prompts", file=sys.stderr)
+    n, paired = len(columns["chosen"]), len(set(columns["prompt_id"]))
+    print(f"pairs: {n} from {paired} of {len(by_prompt)} prompts; lost: {dict(dropped)}", file=sys.stderr)
     if not n:
         among = "" if settings.winner == "any" else " with every answer yes for the better one"
         raise InputError(
             f"{scores}: no two images of a prompt differ by more than pairs.min_gap = {settings.min_gap}{among}"
         )
+    tied = sum(len(set(own.values())) == 1 for own in by_prompt.values())
+    counts = PairStats(scored, scored - len(by_prompt), tied, paired, n + dropped.total(), n, dict(dropped))
+    write_json(stats, counts)
     write_table(out, columns, PAIRS)
+
+
+def _drawn(found: list[tuple[int, int]], keep: int, key: tuple) -> list[tuple[int, int]]:
+    """At most `keep` of the pairs, at random, in their order; all of them for 0."""
+    if not 0 < keep < len(found):
+        return found
+    picked = keyed.generator(*key).choice(len(found), keep, replace=False)
+    return [found[i] for i in sorted(picked.tolist())]
 
 
 def _spoiled(answers: Answers, share: float, key: tuple) -> Answers:
