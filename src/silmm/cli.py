@@ -79,6 +79,8 @@ def build_parser() -> Parser:
     command("audit", _audit, text, AUDIT_OPTIONS)
     text = "Draw the same prompts with two policies, side by side."
     command("contact-sheet", _contact_sheet, text, "base after seed out")
+    text = "Draw the same prompts with every policy of a run, with questions, answers and verdicts: one HTML page."
+    command("gallery", _gallery, text, "ckpt-of seed out")
     for name, (options, text) in LOOKS.items():
         add_settings(command(name, _look, text, options), "images")
     add_drawing(command("draw", _draw, "Draw a prompt."))
@@ -134,6 +136,14 @@ def _audit(args: argparse.Namespace) -> None:
 
 def _contact_sheet(args: argparse.Namespace) -> None:
     _module("stages.contact_sheet").run(**paths_and_keys(args, "base after seed out"))
+
+
+def _gallery(args: argparse.Namespace) -> None:
+    keywords = paths_and_keys(args, "seed out")
+    policies = [_module("report.entries").Policy(**one) for one in args.ckpt_of]
+    for policy in policies:
+        check_inputs((policy.dir,), "ckpt")
+    _module("stages.gallery").run(policies=policies, **keywords)
 
 
 def _look(args: argparse.Namespace) -> None:

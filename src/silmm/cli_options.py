@@ -52,6 +52,16 @@ def _entry(text: str) -> dict[str, Any]:
     return {**fields, **numbers, "dir": Path(folder)}
 
 
+def _policy(text: str) -> dict[str, Any]:
+    names, _, folder = text.partition(",dir=")
+    fields = dict(part.partition("=")[::2] for part in names.split(","))
+    if not folder or sorted(fields) != ["iteration", "lmm"] or not fields["iteration"].isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no lmm=...,iteration=...,dir=...")
+    if fields["lmm"] not in LMMS:
+        raise argparse.ArgumentTypeError(f"'{text}': lmm is {fields['lmm']!r}: choose one of {', '.join(LMMS)}")
+    return {"lmm": fields["lmm"], "iteration": int(fields["iteration"]), "dir": Path(folder)}
+
+
 def _above_zero(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' must be a whole number, at least 1")
@@ -120,6 +130,12 @@ OTHERS: dict[str, dict[str, Any]] = {
         "metavar": "lmm=L,arm=A,seed=S,iteration=T,dir=D",
         "help": "one alignment: D is its checkpoint folder; give one each. ',role=main' before ',dir=' marks the main "
         "arm's",
+    },
+    "ckpt-of": {
+        "type": _policy,
+        "action": "append",
+        "metavar": "lmm=L,iteration=T,dir=D",
+        "help": "one policy: D is its checkpoint folder; the base is iteration 0; give one each",
     },
 }
 

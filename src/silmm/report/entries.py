@@ -51,6 +51,15 @@ class Aligned:
     role: str = CONTROL
 
 
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """A policy to draw with: its checkpoint folder; the base is iteration 0."""
+
+    lmm: str
+    iteration: int
+    dir: Path
+
+
 def arm_order(arm: str, role: str) -> tuple[int, int, str]:
     """Sort key of an arm in tables: base, main arm, controls (the known ones first), untrained arms."""
     rank = 0 if arm == BASE else 1 + ROLES.index(role)
