@@ -39,7 +39,8 @@ def _shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def _entry(text: str) -> dict[str, Any]:
+def entry(text: str) -> dict[str, Any]:
+    """`lmm=L,arm=A,seed=S,iteration=T,dir=D`, perhaps with `role=R`, as a dictionary with the folder as `dir`."""
     names, _, folder = text.partition(",dir=")  # a folder's name may have commas
     fields = dict(part.partition("=")[::2] for part in names.split(","))
     if not folder or sorted({"role": CONTROL, **fields}) != ["arm", "iteration", "lmm", "role", "seed"]:
@@ -118,14 +119,14 @@ OTHERS: dict[str, dict[str, Any]] = {
         " samples are as far apart as DivDrop's on the shipped base",
     },
     "entry": {
-        "type": _entry,
+        "type": entry,
         "action": "append",
         "metavar": "lmm=L,arm=A,seed=S,iteration=T,dir=D",
         "help": "one judged policy: D holds eval.parquet and eval.stats.json; the base is iteration 0; give one each. "
         "',role=main' before ',dir=' marks the main arm's, ',role=untrained' those of an arm that trains nothing",
     },
     "aligned": {
-        "type": _entry,
+        "type": entry,
         "action": "append",
         "metavar": "lmm=L,arm=A,seed=S,iteration=T,dir=D",
         "help": "one alignment: D is its checkpoint folder; give one each. ',role=main' before ',dir=' marks the main "

@@ -32,6 +32,7 @@ from silmm.schemas import (
     PromptQuestions,
     PromptStats,
     Question,
+    QuestionStats,
     Table,
 )
 from silmm.typed_json import one_of, parse, short
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EVAL", "INDEX", "PAIRS", "SCORES", "EvalStats", "InputError", "Metric", "Prompt", "PromptQuestions"]
 __all__ += ["PromptStats", "Question", "RecordError", "Table", "atomic_dir", "atomic_file", "gather", "read_json"]
-__all__ += ["AlignStats", "PairStats", "read_jsonl", "read_table", "write_json", "write_jsonl", "write_table"]
-__all__ += ["AUDIT", "DIVERSITY"]
+__all__ += ["AlignStats", "PairStats", "QuestionStats", "read_jsonl", "read_table", "write_json", "write_jsonl"]
+__all__ += ["AUDIT", "DIVERSITY", "write_table"]
 
 Row = TypeVar("Row")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # prompt ids are parts of file names

@@ -61,6 +61,21 @@ class PromptStats:
 
 
 @dataclass(frozen=True)
+class QuestionStats:
+    """qa.stats.json: how many questions were kept, and dropped by reason."""
+
+    STAGE = "questions"
+
+    prompts: int
+    without_questions: int  # of the prompts
+    questions: int  # kept
+    malformed: int
+    duplicate: int
+    malformed_share: float  # of all questions written
+    coverage: float  # mean share of a prompt's units that a question asks about
+
+
+@dataclass(frozen=True)
 class PairStats:
     """pairs.stats.json: what became of the prompts with scores, and of the pairs that their images could make."""
 

@@ -14,14 +14,22 @@ OF_EACH = {
     "samples_{lmm}.png": "ten samples of one prompt, by the base and the last policy",
 }
 OF_CONTINUOUS = {"figures/kc_dpo_curves.png": "how KC-DPO trained"}
-ON_REQUEST = {"figures/divdrop_grid_continuous.png": "DivDrop's rates and layers"}
+ON_REQUEST = {
+    "gallery.html": "prompts by iterations, with questions, answers and verdicts: open it in a browser",
+    "paper/figure_funnel.png": "what became of prompts, images and pairs",
+    "paper/figure_cost.png": "seconds and memory of every stage",
+}
+CONTINUOUS_ON_REQUEST = {
+    "figures/divdrop_grid_continuous.png": "DivDrop's rates and layers"
+}
 FIGURES = [
     *(f"<results>/{name}".format(lmm=lmm) for name in OF_EACH for lmm in PLANS),
     *(f"<results>/{name}" for name in OF_CONTINUOUS if "continuous" in PLANS),
 ]
 ALL_FIGURES = [
     *FIGURES,
-    *(f"<results>/{name}" for name in ON_REQUEST if "continuous" in PLANS),
+    *(f"<results>/{name}" for name in ON_REQUEST),
+    *(f"<results>/{name}" for name in CONTINUOUS_ON_REQUEST if "continuous" in PLANS),
 ]
 
 
@@ -234,8 +242,9 @@ def where_to_look():
         },
         **{
             name: f"{text} (continuous)"
-            for name, text in (OF_CONTINUOUS | ON_REQUEST).items()
+            for name, text in (OF_CONTINUOUS | CONTINUOUS_ON_REQUEST).items()
         },
+        **ON_REQUEST,
     }
     lines = [
         f"  {folder}/{name:<36} {text}"

@@ -52,6 +52,18 @@ class Aligned:
 
 
 @dataclasses.dataclass(frozen=True)
+class Step:
+    """One iteration of an arm: `dir` is the folder of its files, or of the times of its jobs."""
+
+    lmm: str
+    arm: str
+    seed: int
+    iteration: int
+    dir: Path
+    role: str = CONTROL
+
+
+@dataclasses.dataclass(frozen=True)
 class Policy:
     """A policy to draw with: its checkpoint folder; the base is iteration 0."""
 

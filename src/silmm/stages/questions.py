@@ -11,7 +11,7 @@ from pathlib import Path
 
 from silmm import lmm as models
 from silmm.errors import InputError
-from silmm.records import Prompt, PromptQuestions, Question, read_jsonl, write_json, write_jsonl
+from silmm.records import Prompt, PromptQuestions, Question, QuestionStats, read_jsonl, write_json, write_jsonl
 from silmm.settings import Questions
 from silmm.shapeworld.language import Unit, parse_prompt, parse_question, phrases, units
 from silmm.stages.runtime import prepare
@@ -82,16 +82,8 @@ def run(settings: Questions, *, ckpt: Path, prompts: Path, out: Path, stats: Pat
         raise InputError(f"{ckpt}: not one well-formed question for {len(rows)} prompts: train the base longer")
     without = sum(not r.questions for r in records)
     total = n + sum(dropped.values())
-    write_json(
-        stats,
-        {
-            "prompts": len(rows),
-            "without_questions": without,
-            "questions": n,
-            "malformed": dropped["malformed"],
-            "duplicate": dropped["duplicate"],
-            "malformed_share": dropped["malformed"] / total,
-            "coverage": sum(shares) / len(shares) if shares else 0.0,
-        },
-    )
+    covered = sum(shares) / len(shares) if shares else 0.0
+    malformed = dropped["malformed"]
+    counts = QuestionStats(len(rows), without, n, malformed, dropped["duplicate"], malformed / total, covered)
+    write_json(stats, counts)
     write_jsonl(out, records)

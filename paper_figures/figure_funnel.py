@@ -1,0 +1,60 @@
+"""Funnel: what became of prompts, images, questions and pairs in every iteration of the main arms.
+
+The paper gives the ends of it (16 000 prompts, N images each); what is lost on the way it does not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from common import Table, finish_table
+from steps import columns, main
+
+from silmm.report.entries import Step
+from silmm.report.funnel import STEPS, funnel
+
+SHARES = (
+    ("prompts kept of those drafted", "prompts_kept", "prompts_drafted"),
+    ("pairs kept of those drafted", "pairs_kept", "pairs_drafted"),
+    ("ties of them", "pairs_tie", "pairs_drafted"),
+)
+
+
+def draw(steps: list[Step], out: Path) -> None:
+    """Write the table: a step a row, an iteration a column, means over seeds."""
+    data = funnel(steps)
+    means = data.groupby(["lmm", "iteration", "step"], sort=False)["count"].mean()
+    runs = columns(data)
+    rows = [
+        [f"   {text[1:]}" if text[0] == " " else text, *(f"{means[(*run, name)]:,.0f}" for run in runs)]
+        for name, text in STEPS.items()
+    ]
+    rules = [i for i, name in enumerate(STEPS) if name in ("images_drawn", "questions_kept", "images_scored")]
+    rules.append(list(STEPS).index("pairs_drafted"))
+    head = ["", *(f"{lmm} {t}" for lmm, t in runs)]
+    finish_table(Table(head, rows, rules), data, out, [_seeds(data), *_notes(means, runs)])
+
+
+def _seeds(data: pd.DataFrame) -> str:
+    seeds = data.seed.nunique()
+    many = "one seed: not a claim" if seeds == 1 else f"means of {seeds} seeds"
+    return f"Counts an iteration, main arm ({', '.join(data.arm.unique())}); indented: what was lost. {many}."
+
+
+def _notes(means: pd.Series, runs: list[tuple[str, int]]) -> list[str]:
+    """How the shares change from the first iteration to the last."""
+    lines = []
+    for lmm in dict.fromkeys(lmm for lmm, _ in runs):
+        mine = [run for run in runs if run[0] == lmm]
+        ends = dict.fromkeys((mine[0], mine[-1]))
+        found = []
+        for text, part, whole in SHARES:
+            values = [100 * means[(*run, part)] / means[(*run, whole)] for run in ends]
+            found.append(f"{text} {' to '.join(f'{value:.0f} %' for value in values)}")
+        lines.append(f"{lmm}, first to last iteration: {', '.join(found)}.")
+    return lines
+
+
+if __name__ == "__main__":
+    main(draw, __doc__)

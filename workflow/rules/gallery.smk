@@ -1,0 +1,52 @@
+# A page to look through: what every policy of the main arms draws, asks, answers, and what the oracle says.
+
+
+def policies():
+    """(lmm, iteration, checkpoint folder) of the bases and the main arms' policies, with the first seed."""
+    for lmm, plan in PLANS.items():
+        arm = next(iter(plan.arms.values()))
+        folder = f"<results>/{lmm}/seed{SEEDS[0]}"
+        yield lmm, 0, f"{folder}/base/ckpt"
+        for t in range(1, arm.iterations + 1):
+            yield lmm, t, f"{folder}/{arm.name}/iter{t}/ckpt"
+
+
+def policy_options(wildcards, input):
+    """One --ckpt-of each; the folders stand in the order of `policies`."""
+    return " ".join(
+        f"--ckpt-of lmm={lmm},iteration={t},dir={shlex.quote(str(folder))}"
+        for (lmm, t, _), folder in zip(policies(), input.ckpts)
+    )
+
+
+rule gallery:
+    input:
+        ckpts=[folder for *_, folder in policies()],
+        page=collect(
+            "{root}/src/silmm/report/gallery.{part}",
+            root=workflow.basedir,
+            part=["html", "css", "js"],
+        ),
+    output:
+        report(
+            "<results>/gallery.html",
+            caption="../report/gallery.rst",
+            category="Pictures",
+            labels={"figure": "gallery", "LMM": "all"},
+        ),
+    log:
+        "<results>/logs/gallery.log",
+    benchmark:
+        "<results>/benchmarks/gallery.tsv"
+    conda:
+        "../../envs/silmm.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        ckpts=policy_options,
+        seed=SEEDS[0],
+        sources=source_hash("stages.gallery"),
+    shell:
+        "python -m silmm gallery {params.ckpts} --seed {params.seed} --out {output} --threads 1 2>&1 | tee {log}"
