@@ -22,7 +22,7 @@ PIP := python -m pip install -c constraints.txt $(if $(TORCH_INDEX),--extra-inde
 SNAKEMAKE := snakemake --cores $(CORES)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install reproduce test study pretrain figures bench lint clean-venv
+.PHONY: help install reproduce test study pretrain figures report bench lint clean-venv
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ pretrain: $(INSTALLED) ## train the base checkpoints anew (checkpoints/ has the 
 
 figures: $(INSTALLED) ## the figures, from the results that are there
 	$(SNAKEMAKE) figures
+
+report: $(INSTALLED) ## one HTML file with all that is there: results/report.html
+	$(SNAKEMAKE) all figures --report results/report.html
 
 bench: $(INSTALLED) ## time kernels and stages against the plain way to do them, and draw it: bench/results/
 	python -m bench.kernels

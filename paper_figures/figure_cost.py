@@ -20,7 +20,7 @@ def draw(steps: list[Step], out: Path) -> None:
     last = int(data.iteration.max())
     rows, rules = [], []
     for lmm in dict.fromkeys(data.lmm):
-        rules.append(len(rows))
+        rules += [len(rows), len(rows) + 1 + len(ROWS)]
         rows += _block(data[data.lmm == lmm], lmm, last)
     head = ["seconds", "base", *(f"iteration {t}" for t in range(1, last + 1)), "in all", "peak MiB"]
     finish_table(Table(head, rows, rules), data, out, _notes(data))
@@ -55,7 +55,8 @@ def _notes(data: pd.DataFrame) -> list[str]:
     most = ", ".join(f"{stage} {100 * s / share.sum():.0f} %" for stage, s in share.nlargest(3).items())
     return [
         f"Seconds by the clock of one-thread jobs, shards added up, {many}; peak: largest resident set of a job.",
-        f"Main arm. Of the iterations' time: {most}. A base that comes with the repository is copied, not trained.",
+        f"Main arm. Of the iterations' time: {most}.",
+        "A base that comes with the repository is copied, not trained. A job that was stopped counts its last part.",
     ]
 
 

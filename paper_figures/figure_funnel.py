@@ -15,9 +15,9 @@ from silmm.report.entries import Step
 from silmm.report.funnel import STEPS, funnel
 
 SHARES = (
-    ("prompts kept of those drafted", "prompts_kept", "prompts_drafted"),
-    ("pairs kept of those drafted", "pairs_kept", "pairs_drafted"),
-    ("ties of them", "pairs_tie", "pairs_drafted"),
+    ("prompts kept", ("prompts_kept",), "prompts_drafted"),
+    ("pairs kept", ("pairs_kept",), "pairs_drafted"),
+    ("lost as ties or small gaps", ("pairs_tie", "pairs_small_gap"), "pairs_drafted"),
 )
 
 
@@ -38,8 +38,9 @@ def draw(steps: list[Step], out: Path) -> None:
 
 def _seeds(data: pd.DataFrame) -> str:
     seeds = data.seed.nunique()
-    many = "one seed: not a claim" if seeds == 1 else f"means of {seeds} seeds"
-    return f"Counts an iteration, main arm ({', '.join(data.arm.unique())}); indented: what was lost. {many}."
+    many = "One seed: not a claim" if seeds == 1 else f"Means of {seeds} seeds"
+    arms = ", ".join(data.arm.unique())
+    return f"Main arm ({arms}); indented: what was lost, or the pictures of an image with other noise. {many}."
 
 
 def _notes(means: pd.Series, runs: list[tuple[str, int]]) -> list[str]:
@@ -49,10 +50,10 @@ def _notes(means: pd.Series, runs: list[tuple[str, int]]) -> list[str]:
         mine = [run for run in runs if run[0] == lmm]
         ends = dict.fromkeys((mine[0], mine[-1]))
         found = []
-        for text, part, whole in SHARES:
-            values = [100 * means[(*run, part)] / means[(*run, whole)] for run in ends]
+        for text, parts, whole in SHARES:
+            values = [100 * sum(means[(*run, part)] for part in parts) / means[(*run, whole)] for run in ends]
             found.append(f"{text} {' to '.join(f'{value:.0f} %' for value in values)}")
-        lines.append(f"{lmm}, first to last iteration: {', '.join(found)}.")
+        lines.append(f"{lmm}, of what was drafted, first to last iteration: {', '.join(found)}.")
     return lines
 
 

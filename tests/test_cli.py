@@ -114,7 +114,7 @@ def test_the_package_is_a_program_that_lists_its_commands() -> None:
         check=True,
         env={**os.environ, "PYTHONPATH": src},
     )
-    for name in (*STAGES, "gather", "summarize", "figure", "contact-sheet", *LOOKS, "draw", "ask"):
+    for name in (*STAGES, "gather", "summarize", "figure", "contact-sheet", "gallery", *LOOKS, "draw", "ask"):
         assert f"    {name} " in done.stdout or f"    {name}\n" in done.stdout
 
 
@@ -289,6 +289,32 @@ def test_summarize_takes_one_entry_a_policy(monkeypatch: pytest.MonkeyPatch, tmp
 def test_a_bad_entry_is_named(entry: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["summarize", "--out", "s.csv", "--gains-out", "g.csv", "--entry", entry]
     assert f"'{entry}'" in refusal(words, capsys)
+
+
+def test_gallery_takes_a_policy_each(calls: Calls, inputs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from silmm.report import entries
+
+    modules = {"report.entries": entries, "stages.gallery": types.SimpleNamespace(run=calls.run)}
+    monkeypatch.setattr(cli, "_module", lambda name: modules[name])
+    words = [f"--ckpt-of=lmm=continuous,iteration={t},dir={folder}" for t, folder in enumerate(("ckpt", "images"))]
+    assert cli.main(["gallery", *words, "--seed", "2", "--out", "g.html"]) == 0
+    policies = [entries.Policy("continuous", t, Path(folder)) for t, folder in enumerate(("ckpt", "images"))]
+    assert calls == [(None, {"policies": policies, "seed": 2, "out": Path("g.html"), "threads": 1})]
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ("lmm=discrete,iteration=0", "'lmm=discrete,iteration=0' is no lmm=...,iteration=...,dir=..."),
+        ("lmm=discrete,iteration=x,dir=ckpt", "is no lmm=...,iteration=...,dir=..."),
+        ("lmm=other,iteration=0,dir=ckpt", "lmm is 'other': choose one of discrete, continuous"),
+        ("lmm=discrete,iteration=0,dir=nowhere", "silmm gallery: error: nowhere: no such folder (--ckpt)"),
+    ],
+)
+def test_a_bad_policy_is_named(
+    policy: str, says: str, inputs: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert says in refusal(["gallery", "--ckpt-of", policy, "--out", "g.html"], capsys)
 
 
 def test_gather_joins_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,8 @@ rule kc_dpo_curves:
         png=report(
             "<results>/figures/kc_dpo_curves.png",
             caption="../report/kc_dpo_curves.rst",
-            category="Figures",
+            category="The continuous LMM",
+            labels={"figure": "how KC-DPO trained"},
         ),
         pdf="<results>/figures/kc_dpo_curves.pdf",
         drawn="<results>/figures/kc_dpo_curves.csv",

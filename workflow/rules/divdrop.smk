@@ -9,7 +9,8 @@ rule divdrop_grid:
         png=report(
             "<results>/figures/divdrop_grid_{lmm}.png",
             caption="../report/divdrop_grid.rst",
-            category="Figures",
+            category="The continuous LMM",
+            labels={"figure": "DivDrop's rates and layers"},
         ),
         pdf="<results>/figures/divdrop_grid_{lmm}.pdf",
         measured="<results>/figures/divdrop_grid_{lmm}.csv",

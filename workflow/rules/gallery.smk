@@ -32,7 +32,7 @@ rule gallery:
             "<results>/gallery.html",
             caption="../report/gallery.rst",
             category="Pictures",
-            labels={"figure": "gallery", "LMM": "all"},
+            labels={"pictures": "gallery to look through", "LMM": "all"},
         ),
     log:
         "<results>/logs/gallery.log",

@@ -7,8 +7,18 @@ rule summarize:
         tables=judged_files("eval.parquet"),
         stats=judged_files("eval.stats.json"),
     output:
-        summary="<results>/summary.csv",
-        gains="<results>/gains.csv",
+        summary=report(
+            "<results>/summary.csv",
+            caption="../report/summary.rst",
+            category="Results",
+            labels={"result": "every metric (table)", "LMM": "all"},
+        ),
+        gains=report(
+            "<results>/gains.csv",
+            caption="../report/gains.rst",
+            category="Results",
+            labels={"result": "differences (table)", "LMM": "all"},
+        ),
     log:
         "<results>/logs/summarize.log",
     benchmark:
@@ -35,7 +45,8 @@ rule accuracy:
         png=report(
             "<results>/figures/accuracy_{lmm}.png",
             caption="../report/accuracy.rst",
-            category="Figures",
+            category="Results",
+            labels={"result": "accuracy by iteration", "LMM": "{lmm}"},
         ),
         pdf="<results>/figures/accuracy_{lmm}.pdf",
         drawn="<results>/figures/accuracy_{lmm}.csv",
@@ -65,7 +76,8 @@ rule contact_sheet:
         report(
             "<results>/contact_sheet_{lmm}.png",
             caption="../report/contact_sheet.rst",
-            category="Figures",
+            category="Pictures",
+            labels={"pictures": "base and last policy", "LMM": "{lmm}"},
         ),
     log:
         "<results>/logs/contact_sheet_{lmm}.log",
@@ -95,7 +107,8 @@ rule sample_sheet:
         report(
             "<results>/samples_{lmm}.png",
             caption="../report/sample_sheet.rst",
-            category="Figures",
+            category="Pictures",
+            labels={"pictures": "ten samples of a prompt", "LMM": "{lmm}"},
         ),
     log:
         "<results>/logs/sample_sheet_{lmm}.log",

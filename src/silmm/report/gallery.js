@@ -27,10 +27,10 @@ function el(tag, properties, ...children) {
 
 function categories() {
   const found = {};
-  const members = Map.groupBy(new Map(data.cards.map((c) => [c.subcategory, c.category])), ([, group]) => group);
-  for (const [group, subs] of members) {
-    if (subs.length > 1) found[group] = `${words(group)} (${subs.length})`;
-    for (const [sub] of subs) found[sub] = subs.length > 1 ? `\u2003${words(sub)}` : words(sub);
+  for (const group of new Set(data.cards.map((card) => card.category))) {
+    const subs = new Set(data.cards.filter((card) => card.category === group).map((card) => card.subcategory));
+    if (subs.size > 1) found[group] = `${words(group)} (${subs.size})`;
+    for (const sub of subs) found[sub] = subs.size > 1 ? `\u2003${words(sub)}` : words(sub);
   }
   return found;
 }
@@ -190,8 +190,10 @@ function apply(state, unknown) {
     articles.get(card.key).hidden = !show;
     if (show) shown.add(card), (matching += matches.filter(Boolean).length);
   }
-  const cards = state.sort ? data.cards.toSorted(ORDERS[state.sort]) : data.cards;
-  byId("cards").append(...cards.map((card) => articles.get(card.key)));
+  const cards = state.sort ? [...data.cards].sort(ORDERS[state.sort]) : data.cards;
+  const order = cards.map((card) => articles.get(card.key));
+  // A node that is moved loses the focus, so nothing is moved unasked.
+  if (order.some((article, i) => article !== byId("cards").children[i])) byId("cards").append(...order);
   showPanel(state.open);
   const changed = (name) => [...shown].filter((card) => card.change === name).length;
   byId("status").replaceChildren(
@@ -211,7 +213,7 @@ function change(part) {
 // --- start ----------------------------------------------------------------------------------------------------------
 
 const articles = new Map(data.cards.map((card) => [card.key, cardElement(card)]));
-const samplers = data.lmms.map((one) => `${one.lmm} (${one.sampler})`).join(" and ");
+const samplers = data.lmms.map((one) => `the ${one.lmm} LMM (${one.sampler})`).join(" and ");
 byId("about").textContent = `Held-out prompts of ShapeWorld, drawn by every policy of ${samplers} with the same random ` +
   `numbers; seed ${data.seed}. Judged by the exact oracle.`;
 for (const [name, { label, options }] of Object.entries(FILTERS)) {
