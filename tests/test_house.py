@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCE_SUFFIXES = {".cpp", ".cu", ".h", ".py", ".sh", ".smk", ".toml", ".yaml"}
 # Tools to build and run with: the stages do not import them, so a rule's environment does without.
-NOT_IN_RULES = {"ninja", "pybind11", "snakemake"}
+NOT_IN_RULES = {"ninja", "pybind11", "pygments", "snakemake"}
 
 
 def pins(lines: list[str]) -> dict[str, str]:

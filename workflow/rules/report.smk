@@ -10,13 +10,13 @@ rule summarize:
         summary=report(
             "<results>/summary.csv",
             caption="../report/summary.rst",
-            category="Results",
+            category="Numbers",
             labels={"result": "every metric (table)", "LMM": "all"},
         ),
         gains=report(
             "<results>/gains.csv",
             caption="../report/gains.rst",
-            category="Results",
+            category="Numbers",
             labels={"result": "differences (table)", "LMM": "all"},
         ),
     log:
@@ -45,7 +45,7 @@ rule accuracy:
         png=report(
             "<results>/figures/accuracy_{lmm}.png",
             caption="../report/accuracy.rst",
-            category="Results",
+            category="Numbers",
             labels={"result": "accuracy by iteration", "LMM": "{lmm}"},
         ),
         pdf="<results>/figures/accuracy_{lmm}.pdf",
