@@ -123,7 +123,7 @@ def _row(
 ) -> dict[str, Any]:
     """One row of the table: means over the sub-categories of `core` with 95 % intervals over prompts, and of each group
     how good one sample is, the best of n by own score, and the best of n runs over all prompts (run k has sample k of
-    every prompt): the paper's numbers in Figure 6 are the maxima of its boxes in Figure 5, which may be these."""
+    every prompt), which the paper's numbers in Figure 6 may be: one of them is the maximum of a box in its Figure 5."""
     whole_PN, malformed_PN, score_PN = np.moveaxis(judged_PN3, 2, 0)
     best_P = np.where(np.isnan(score_PN), -np.inf, score_PN).argmax(1)
     by_prompt = {
