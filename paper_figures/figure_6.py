@@ -2,7 +2,8 @@
 
 Ours come from DivDrop's grid of rates and layers, at the number of layers that step 2 uses. The paper prints one number
 a rate and group, and does not say what is the best of what; its 30.7 is also the maximum of a box in its Figure 5. So
-there are two counterparts: the best of each prompt's ten by the LMM's own score, and the best of ten runs over all prompts.
+there are two counterparts: the best of each prompt's ten by the LMM's own score, and the best of ten runs over all
+prompts.
 """
 
 from __future__ import annotations
@@ -123,9 +124,10 @@ def notes(table: pd.DataFrame, grid: pd.DataFrame) -> list[str]:
         f"ShapeWorld, continuous LMM, base: {table.samples.iloc[0]} samples of each prompt, DivDrop in the last"
         f" {table.layers.iloc[0]} layers, decoder noise: one a {grid.noise.iloc[2]};"
         f" {', '.join(map(str, counts.prompts))} held-out prompts; one seed: not a claim.",
-        "Bars: 95 % with other prompts. Dashed grey: without dropout. A run has one sample of every prompt. The paper does"
-        " not say what is best of ten:",
-        f"    its {PAPER['attribute'][1]} is also the maximum of a box in its Figure 5, as if it were the best of ten runs.",
+        "Bars: 95 % with other prompts. Dashed grey: without dropout. A run has one sample of every prompt. The paper"
+        " does not say what is best of ten:",
+        f"    its {PAPER['attribute'][1]} is also the maximum of a box in its Figure 5, as if it were the best of ten"
+        " runs.",
     ]
     for metric, what in (("best_of_n", "best of ten a prompt"), ("best_run", "best of ten runs")):
         found, places = [], []
