@@ -78,7 +78,8 @@ __device__ __forceinline__ const T* at(const void* tensor, const Strides& apart,
 
 // What names the masks of a unit in all its samples.
 struct Names {
-    uint32_t k0, k1, group, position, slot, threshold;  // 2^16 times it; 0, which keeps all, where masks do not apply
+    uint32_t k0, k1, group, position, slot;
+    uint32_t threshold;  // 2^16 times it; 0, which keeps all, where masks do not apply
     float scale;
     bool second;  // half of the group, in float32
 };
@@ -88,8 +89,8 @@ __device__ __forceinline__ Names names_of(const DivDrop& d, const Unit& u) {
     const uint64_t key = static_cast<uint64_t>(d.keys[u.p]);
     const bool applies = !d.masked || d.masked[u.p * d.masked_stride + u.t];
     return {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32), static_cast<uint32_t>(u.first / 8),
-            static_cast<uint32_t>(d.position_of[u.p * d.position_stride + u.t]), d.slot, applies ? d.threshold << 16 : 0,
-            applies ? d.scale : 1.0f, (u.first / 4 & 1) != 0};
+            static_cast<uint32_t>(d.position_of[u.p * d.position_stride + u.t]), d.slot,
+            applies ? d.threshold << 16 : 0, applies ? d.scale : 1.0f, (u.first / 4 & 1) != 0};
 }
 
 // 0 or the scale of each element. Products with them, not a choice of values: 0 * nan stays nan.
@@ -102,7 +103,7 @@ __device__ __forceinline__ void factors_of(const DivDrop& d, const Unit& u, cons
     if (E == 4) words[0] = names.second ? words[2] : words[0], words[1] = names.second ? words[3] : words[1];
 #pragma unroll
     for (int i = 0; i < E; ++i) {
-        const uint32_t lane = i % 2 ? words[i / 2] : words[i / 2] << 16;  // in the upper half, over bits of no meaning
+        const uint32_t lane = i % 2 ? words[i / 2] : words[i / 2] << 16;  // in the upper half; the lower one is noise
         factors[i] = lane >= names.threshold ? names.scale : 0.0f;
     }
 }

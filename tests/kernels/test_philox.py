@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from silmm.kernels._dispatch import READY, extension, state
 from silmm.kernels.philox import MASK, lanes, philox
 
 PI = (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344)
@@ -34,6 +35,42 @@ def plain(counter: list[int], low: int, high: int) -> list[int]:
 def test_known_answers(counter: tuple[int, ...], key: tuple[int, int], answer: tuple[int, ...]) -> None:
     c0, c1, c2, c3 = (torch.tensor(word) for word in counter)
     assert tuple(int(word) for word in philox((c0, c1, c2, c3), key_of(*key))) == answer
+
+
+@pytest.mark.parametrize("name", ["_C", "_CUDA"])  # of the latter what nvcc makes of it for the host: no GPU is needed
+def test_known_answers_of_the_extensions(name: str) -> None:
+    module, why = extension(name)
+    if module is None:
+        pytest.skip(why)
+    for counter, (low, high), answer in KNOWN:
+        assert tuple(module.philox(counter, high << 32 | low)) == answer
+
+
+@pytest.mark.skipif(state("triton") != READY, reason=f"triton: {state('triton')}")
+def test_known_answers_of_triton() -> None:
+    import triton
+    import triton.language as tl
+
+    from silmm.kernels import philox_triton
+
+    @triton.jit
+    def kernel(counters_ptr, keys_ptr, out_ptr, PHILOX: tl.constexpr):
+        row = tl.program_id(0)
+        at = counters_ptr + row * 4
+        c0, c1, c2, c3 = tl.load(at), tl.load(at + 1), tl.load(at + 2), tl.load(at + 3)
+        w0, w1, w2, w3 = PHILOX(tl.load(keys_ptr + row), c0, c1, c2, c3)
+        out = out_ptr + row * 4
+        tl.store(out, w0.to(tl.int64))
+        tl.store(out + 1, w1.to(tl.int64))
+        tl.store(out + 2, w2.to(tl.int64))
+        tl.store(out + 3, w3.to(tl.int64))
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    counters = torch.tensor([counter for counter, _, _ in KNOWN], device=device)
+    keys = torch.stack([key_of(*key) for _, key, _ in KNOWN]).to(device)
+    out = torch.empty_like(counters)
+    kernel[(len(KNOWN),)](counters, keys, out, philox_triton.philox)
+    assert [tuple(row) for row in out.tolist()] == [answer for _, _, answer in KNOWN]
 
 
 def test_against_python_integers() -> None:

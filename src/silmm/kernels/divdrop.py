@@ -54,6 +54,14 @@ class Masks(NamedTuple):
         return ONE / (ONE - self.threshold)
 
 
+def strides_of(tensor: Tensor | None) -> tuple[int, int, int]:
+    """Of prompts, samples and positions; 0 from sample to sample in [P, T, F], which they share."""
+    if tensor is None:
+        return 0, 0, 0
+    prompt, *sample, position, _ = tensor.stride()
+    return prompt, *(sample or (0,)), position
+
+
 def mask_key(*names: object) -> int:
     """The key of a prompt's masks, from what names it (seed, stage, iteration, prompt id): 63 bits, so that it fits an
     int64 tensor; the same on every machine."""

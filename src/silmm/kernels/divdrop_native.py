@@ -7,7 +7,7 @@ from torch import Tensor
 
 from silmm.kernels import _dispatch
 from silmm.kernels.arguments import DTYPES, rows_along_memory
-from silmm.kernels.divdrop import Masks
+from silmm.kernels.divdrop import Masks, strides_of
 
 
 def divdrop_fwd(x: Tensor, up: Tensor | None, masks: Masks) -> Tensor:
@@ -36,19 +36,10 @@ def _call(
     names = [masks.samples_PN, masks.positions_PT, masks.masked_PT]
     names = [None if rows is None else rows_along_memory(rows) for rows in names]
     tensors = (x, up, grad, masks.keys_P.contiguous(), *names, out, out_up)
-    strides = [stride for tensor in (x, up, grad) for stride in _strides(tensor)]
+    strides = [stride for tensor in (x, up, grad) for stride in strides_of(tensor)]
     strides += [0 if rows is None else rows.stride(0) for rows in names]
     addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
     if not x.is_cuda:
         return getattr(module, name)(sizes, addresses, strides, _dispatch.isa())
     with torch.cuda.device(x.device):
         getattr(module, name)(sizes, addresses, strides, torch.cuda.current_stream().cuda_stream)
-
-
-def _strides(tensor: Tensor | None) -> tuple[int, int, int]:
-    """Of prompts, samples and positions."""
-    if tensor is None:
-        return 0, 0, 0
-    if tensor.dim() == 3:
-        return tensor.stride(0), 0, tensor.stride(1)
-    return tensor.stride(0), tensor.stride(1), tensor.stride(2)

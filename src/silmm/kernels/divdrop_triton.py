@@ -17,15 +17,13 @@ from torch import Tensor
 
 from silmm.kernels import _dispatch
 from silmm.kernels.arguments import rows_along_memory
-from silmm.kernels.divdrop import Masks
+from silmm.kernels.divdrop import Masks, strides_of
 from silmm.kernels.philox_triton import half_lanes, lanes, philox
 
 WARPS = 4
 BLOCK = 128  # units a program: one a thread
 PROGRAMS = 2048  # that fill a large GPU; with fewer, samples go to programs of their own
 CONSTANTS = ["slot", "threshold"]  # not specialised: each value would be a compilation
-
-
 UNROLL = tl.constexpr(4)  # samples, whose Philox calls share the sums of the key
 
 
@@ -51,7 +49,7 @@ def _sigmoid(x):
 @triton.jit
 def _place(pid, samples, positions, blocks, together):
     """Prompt, position, first sample and the one after the last of a program."""
-    parts = tl.cdiv(samples, together)
+    parts = tl.maximum(tl.cdiv(samples, together), 1)
     row = pid // blocks // parts
     first = pid // blocks % parts * together
     last = tl.minimum(first + together, samples)
@@ -132,9 +130,8 @@ def _divdrop_bwd_kernel(
     lowest, scale = _kept_from(threshold, applies)
     grad_ptr += p * grad_stride_p + t * grad_stride_t
     sums_UE = tl.zeros((BLOCK_U, EACH), tl.float32)
-    for n in tl.range(
-        first, last, loop_unroll_factor=UNROLL if SHARED else 1
-    ):  # all samples of a shared row, in their order; one sample of a row of its own
+    # All samples of a shared row, in their order; one sample of a row of its own.
+    for n in tl.range(first, last, loop_unroll_factor=UNROLL if SHARED else 1):
         sample = tl.load(samples_ptr + p * samples_stride + n)
         factors_UE = _factors(key, unit_U, position, sample, slot, lowest, scale, EACH)
         grad_UE = tl.load(grad_ptr + n * grad_stride_n + place_UE, mask=inside_UE, other=0)
@@ -156,11 +153,9 @@ def divdrop_fwd(x: Tensor, up: Tensor | None, masks: Masks) -> Tensor:
     """As `divdrop.reference`, without gradients."""
     x, up = rows_along_memory(x), None if up is None else rows_along_memory(up)
     out_PNTF = x.new_empty(*masks.samples_PN.shape, *x.shape[-2:])
-    names, strides = _names(masks)
-    _launch(
-        _divdrop_fwd_kernel, x, up, masks, (x, x if up is None else up, *names, out_PNTF),
-        (*_strides(x), *_strides(x if up is None else up), *strides), split=True,
-    )  # fmt: skip
+    names, rows = _names(masks)
+    tensors, strides = (x, x if up is None else up, *names, out_PNTF), (*strides_of(x), *strides_of(up), *rows)
+    _launch(_divdrop_fwd_kernel, x, up, masks, tensors, strides, split=True)
     return out_PNTF
 
 
@@ -169,9 +164,9 @@ def divdrop_bwd(x: Tensor, up: Tensor | None, grad_PNTF: Tensor, masks: Masks) -
     x, up, grad_PNTF = rows_along_memory(x), None if up is None else rows_along_memory(up), rows_along_memory(grad_PNTF)
     grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
     grad_up = None if up is None else torch.empty_like(up, memory_format=torch.contiguous_format)
-    names, strides = _names(masks)
+    names, rows = _names(masks)
     tensors = (x, x if up is None else up, grad_PNTF, *names, grad_x, grad_x if grad_up is None else grad_up)
-    strides = (*_strides(x), *_strides(x if up is None else up), *_strides(grad_PNTF), *strides)
+    strides = (*strides_of(x), *strides_of(up), *strides_of(grad_PNTF), *rows)
     _launch(_divdrop_bwd_kernel, x, up, masks, tensors, strides, split=False)
     return grad_x, grad_up
 
@@ -189,7 +184,7 @@ def _launch(
     parts = max(1, min(samples, triton.cdiv(PROGRAMS, max(1, rows * blocks)) if split else 1 if shared else samples))
     together = max(1, triton.cdiv(samples, parts))
     programs = rows * blocks * max(1, triton.cdiv(samples, together))
-    if not programs:
+    if not tensors[-1].numel():
         return
     with torch.cuda.device_of(x):
         kernel[(programs,)](
@@ -206,22 +201,9 @@ def _names(masks: Masks) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
     return (masks.keys_P.contiguous(), *rows), tuple(tensor.stride(0) for tensor in rows)
 
 
-def _strides(tensor: Tensor) -> tuple[int, int, int]:
-    """Of prompts, samples and positions."""
-    if tensor.dim() == 3:
-        return tensor.stride(0), 0, tensor.stride(1)
-    return tensor.stride(0), tensor.stride(1), tensor.stride(2)
-
-
 def _ahead_of_time(kernel: triton.JITFunction, element: str) -> tuple[triton.JITFunction, dict[str, str], dict]:
     """Signature and constants of a kernel at site `hidden`, as a launch for a shared trunk would have them."""
-    constants = {
-        "HIDDEN": True,
-        "MASKED": True,
-        "SHARED": True,
-        "BLOCK_U": BLOCK,
-        "EACH": 4 if element == "fp32" else 8,
-    }
+    constants = {"HIDDEN": 1, "MASKED": 1, "SHARED": 1, "BLOCK_U": BLOCK, "EACH": 4 if element == "fp32" else 8}
     integers = {"keys_ptr": "*i64", "samples_ptr": "*i64", "positions_ptr": "*i64", "masked_ptr": "*u8"}
     signature = {
         name: integers.get(name, f"*{element}" if name.endswith("_ptr") else "i32") for name in kernel.arg_names
@@ -229,6 +211,7 @@ def _ahead_of_time(kernel: triton.JITFunction, element: str) -> tuple[triton.JIT
     return kernel, signature | dict.fromkeys(constants, "constexpr"), constants
 
 
+# What is compiled where there is no GPU: kernel, signature, constants.
 AOT = tuple(
     _ahead_of_time(kernel, element)
     for kernel in (_divdrop_fwd_kernel, _divdrop_bwd_kernel)
