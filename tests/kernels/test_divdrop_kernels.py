@@ -17,12 +17,14 @@ from torch import Tensor
 from silmm.kernels import divdrop
 from silmm.kernels._dispatch import ISAS, interpreted
 from silmm.kernels.divdrop import drop_mask, mask_key
+from silmm.kernels.philox import lanes, philox
 from tests.kernels.accuracy import backends, relative_error
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 SOURCE = Path(__file__).parents[2] / "src"
 # prompts, samples, positions, width: no multiple of a group, a round one, more than a chunk of the C++ kernel and a bit
 SHAPES = ((2, 3, 2, 19), (1, 2, 1, 64), (1, 2, 1, 1045))
+SMALL = (2, 3, 1, 19)  # for Triton's interpreter, which takes long for each program
 IMPLS = backends("divdrop")
 
 
@@ -36,7 +38,7 @@ def names(shape: tuple[int, ...], device: str) -> dict:
     prompts, samples, positions, _ = shape
     keys = torch.tensor([mask_key(0, f"prompt-{i}") for i in range(prompts)], dtype=torch.int64)
     samples_N = torch.arange(samples) * 2**31 // max(1, samples) + 2**31  # words that are negative as int32
-    masked_PT = torch.rand(prompts, positions, generator=torch.Generator().manual_seed(2)) < 0.7
+    masked_PT = (torch.arange(prompts)[:, None] + torch.arange(positions)) % 3 != 1
     tensors = {
         "keys_P": keys,
         "samples_N": samples_N,
@@ -91,12 +93,22 @@ def test_cpp_gives_the_bits_of_the_reference(shape: tuple[int, ...], dtype: torc
 @pytest.mark.parametrize(("impl", "device"), [p for p in IMPLS if p.values[0] != "cpp"])
 def test_others_give_the_bits_of_the_reference(impl: str, device: str, dtype: torch.dtype) -> None:
     cut = truncates(impl, dtype)
-    shape = SHAPES[0]
-    for x in variants(shape, dtype, device):
-        up, kw = x.flip(-1).neg(), names(shape, device)
+    for x in variants(SMALL, dtype, device):
+        up, kw = x.flip(-1).neg(), names(SMALL, device)
         assert_same_bits(divdrop(x, up, **kw, impl=impl), divdrop(x, up, **kw, impl="reference"), truncated=cut)
     x, kw = draw(1, 1, 1045, dtype=dtype, device=device), names(SHAPES[2], device) | {"site": "output"}
     assert_same_bits(divdrop(x, **kw, impl=impl), divdrop(x, **kw, impl="reference"), truncated=cut)
+
+
+@pytest.mark.parametrize(("impl", "device"), IMPLS)
+def test_a_lane_at_the_threshold_is_kept(impl: str, device: str) -> None:
+    kw = names((1, 1, 1, 8), device)
+    counter = (torch.tensor(0), kw["positions_T"][0].cpu(), kw["samples_N"][0].cpu(), torch.tensor(2 * kw["layer"]))
+    drawn = [int(lane) for lane in lanes(philox(counter, kw["keys_P"][0].cpu()))]
+    x = torch.ones(1, 1, 8, device=device)
+    for lane in sorted(drawn)[:2]:
+        out = divdrop(x, x, **kw | {"rate": lane / 65536}, impl=impl)
+        assert out.flatten().ne(0).tolist() == [other >= lane for other in drawn]
 
 
 @pytest.mark.parametrize(("impl", "device"), IMPLS)
@@ -119,7 +131,7 @@ def test_nothing_is_hidden(impl: str, device: str) -> None:
 def test_values_and_gradients_are_as_near_to_the_truth_as_eager(
     impl: str, device: str, shared: bool, dtype: torch.dtype
 ) -> None:
-    shape = (2, 3, 2, 75)
+    shape = (2, 3, 1, 75)
     prompts, samples, positions, width = shape
     kw = names(shape, device)
     sizes = (prompts, positions, width) if shared else shape
@@ -148,7 +160,7 @@ def test_values_and_gradients_are_as_near_to_the_truth_as_eager(
 
 @pytest.mark.parametrize(("impl", "device"), IMPLS)
 def test_gradients_of_the_output_site(impl: str, device: str) -> None:
-    shape = (2, 3, 2, 19)
+    shape = SMALL
     kw, grad = names(shape, device) | {"site": "output"}, draw(*shape, dtype=torch.float32, device=device, seed=4)
     for x in variants(shape, torch.float32, device)[:2]:
         grads = []
@@ -171,9 +183,8 @@ def test_cpp_gradients_have_the_same_bits_at_every_level(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(("impl", "device"), IMPLS)
 def test_a_prompt_does_not_depend_on_its_neighbours(impl: str, device: str) -> None:
-    shape = (2, 3, 2, 19)
-    kw = names(shape, device)
-    x, up = (draw(2, 2, 19, dtype=torch.float32, device=device, seed=seed) for seed in range(2))
+    kw = names(SMALL, device)
+    x, up = (draw(2, 1, 19, dtype=torch.float32, device=device, seed=seed) for seed in range(2))
     whole = divdrop(x, up, **kw, impl=impl)
     one = kw | {"keys_P": kw["keys_P"][1:], "masked_T": kw["masked_T"][1:], "samples_N": kw["samples_N"][2:]}
     assert torch.equal(divdrop(x[1:], up[1:], **one, impl=impl), whole[1:, 2:])
@@ -220,7 +231,7 @@ from triton.compiler import ASTSource
 from silmm.kernels.divdrop_triton import AOT
 tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "nvdisasm"
 for kernel, signature, constants in AOT:
-    if "*fp16" in signature.values():
+    if "grad_ptr" in signature or "*fp16" in signature.values():
         continue
     even = [n for n, t in signature.items() if t[0] == "*" or n == "width" or (n[0] in "xug" and "stride" in n)]
     attrs = {(list(signature).index(name),): [["tt.divisibility", 16]] for name in even}

@@ -85,7 +85,23 @@ def test_what_no_mask_touches_runs_once(painter: ContinuousLMM) -> None:
     for hook in hooks:
         hook.remove()
     prompt, queries = 64 * layout.DRAW_PREFIX, 64 * 4  # 64 prompts a block
-    assert rows == [prompt, queries, prompt, 5 * queries]  # masks fan out after the first gate
+    assert rows == [
+        queries,
+        prompt,
+        5 * queries,
+    ]  # masks fan out after the first gate; the last layer's prompt is not used
+
+
+def test_features_that_are_not_finite_are_refused(painter: ContinuousLMM) -> None:
+    with torch.no_grad():
+        kept = painter.queries.embedding[0, 0].item()
+        painter.queries.embedding[0, 0] = float("nan")
+    try:
+        with pytest.raises(ValueError, match=r"features: expected finite numbers, given nan at \[0, 0, 0, 0\]"):
+            painter.draw(PROMPTS, keys(3, 2), DIVERSE)
+    finally:
+        with torch.no_grad():
+            painter.queries.embedding[0, 0] = kept
 
 
 def test_decoder_noise_is_shared_as_named(painter: ContinuousLMM, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def _sigmoid(x):
 @triton.jit
 def _place(pid, samples, positions, blocks, together):
     """Prompt, position, first sample and the one after the last of a program."""
-    parts = tl.maximum(tl.cdiv(samples, together), 1)
+    parts = tl.maximum((samples + together - 1) // together, 1)
     row = pid // blocks // parts
     first = pid // blocks % parts * together
     last = tl.minimum(first + together, samples)
@@ -129,7 +129,7 @@ def _divdrop_bwd_kernel(
         applies = tl.load(masked_ptr + p * masked_stride + t) != 0
     lowest, scale = _kept_from(threshold, applies)
     grad_ptr += p * grad_stride_p + t * grad_stride_t
-    sums_UE = tl.zeros((BLOCK_U, EACH), tl.float32)
+    sums_UE = tl.full((BLOCK_U, EACH), 0.0, tl.float32)
     # All samples of a shared row, in their order; one sample of a row of its own.
     for n in tl.range(first, last, loop_unroll_factor=UNROLL if SHARED else 1):
         sample = tl.load(samples_ptr + p * samples_stride + n)
@@ -179,9 +179,10 @@ def _launch(
     (prompts, samples), (positions, width), shared = masks.samples_PN.shape, x.shape[-2:], x.dim() == 3
     each = 16 // x.element_size()
     rows, units = prompts * positions, triton.cdiv(width, each)
-    block = triton.next_power_of_2(units) if _dispatch.interpreted() else BLOCK
+    # The interpreter takes long for each program, whatever its size.
+    block, wanted = (triton.next_power_of_2(units), 4) if _dispatch.interpreted() else (BLOCK, PROGRAMS)
     blocks = triton.cdiv(units, max(1, block))
-    parts = max(1, min(samples, triton.cdiv(PROGRAMS, max(1, rows * blocks)) if split else 1 if shared else samples))
+    parts = max(1, min(samples, triton.cdiv(wanted, max(1, rows * blocks)) if split else 1 if shared else samples))
     together = max(1, triton.cdiv(samples, parts))
     programs = rows * blocks * max(1, triton.cdiv(samples, together))
     if not tensors[-1].numel():

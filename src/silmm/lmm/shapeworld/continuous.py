@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from silmm import rng as keyed
+from silmm.kernels.arguments import check_finite
 from silmm.kernels.divdrop import mask_key
 from silmm.lmm.interface import Drawn, Sampling
 from silmm.lmm.shapeworld import layout
@@ -58,6 +59,8 @@ class ContinuousLMM(ShapeWorldLMM):
         """Features `[P, N, Q, D]` by DivDrop, and the codes `[P, N * noises, 36]` that the decoder makes of them.
 
         Without dropout (rate or layers 0) a prompt's N features are the same, and equal to `features`.
+
+        Raises ValueError when features are not finite.
         """
         feats = []
         for i in range(0, len(prompts), BLOCK_PROMPTS):
@@ -69,6 +72,7 @@ class ContinuousLMM(ShapeWorldLMM):
                 keys_P=torch.tensor([mask_key(*row[0][:-1]) for row in rows]),
                 samples_PN=torch.tensor([[key[-1] for key in row] for row in rows]), drop=sampling,
             )  # fmt: skip
+            check_finite("features", drawn)
             feats.append(drawn[: len(block)].numpy().copy())
         feats_PNQD = np.concatenate(feats)
         numbers = range(sampling.noises)

@@ -154,10 +154,11 @@ def diverse_dreams(
         qp, kp, vp = _heads(layer, prompt, rotary_prompt)
         qo, ko, vo = _heads(layer, own, rotary_own)
         own = _attend(layer, own, qo, _join(kp, ko), _join(vp, vo), mask[:, :, t:])
-        prompt = _attend(layer, prompt, qp, kp, vp, mask[:, :, :t, :t])
         at_prompt = at_own = None
         if number >= len(layers) - drop.layers and drop.rate > 0:
             at_own = Masks(drop, keys_P, samples_PN, number, places[:, t:])
             at_prompt = at_own._replace(positions_T=places[:, :t]) if drop.positions == "all" else None
-        prompt, own = _mlp(layer, prompt, at_prompt), _mlp(layer, own, at_own)
+        own = _mlp(layer, own, at_own)
+        if number < len(layers) - 1:  # after that nothing looks at the prompt any more
+            prompt = _mlp(layer, _attend(layer, prompt, qp, kp, vp, mask[:, :, :t, :t]), at_prompt)
     return normed(model.model.norm(own)).expand(-1, samples_PN.shape[1], -1, -1)
