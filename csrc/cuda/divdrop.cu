@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(kThreads) backward(const DivDrop d, int64_t to
         if (u.count <= 0) return;
         const Names names = names_of<T>(d, u);
         float sums[E] = {}, grads[E], factors[E];
-#pragma unroll(kShared ? kSamplesOnce : 1)
+#pragma unroll(kShared && kWhole ? kSamplesOnce : 1)
         for (int64_t n = first; n < last; ++n) {
             load<T, kWhole>(at<T>(d.grad, d.grad_strides, u, n), u.count, grads);
             factors_of(d, u, names, n, factors);
