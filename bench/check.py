@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -72,7 +72,7 @@ def run_all(case: Case, inputs: tuple[Any, ...]) -> tuple[dict[str, float], dict
     errors, failed = {}, {}
     for name, way in case.ways.items():
         try:
-            with poisoned():
+            with nullcontext() if name in RIVALS else poisoned():
                 result = way(*inputs)
             if name not in case.other:
                 errors[name] = error(result, true)

@@ -22,7 +22,7 @@ Way = Callable[..., Any]
 WARM_UP = 3
 BURST = 8  # calls of one way before the next way's turn, on a GPU
 CPU_SECONDS, CPU_ROUNDS = 3.0, (5, 25)  # all ways of a case: as many rounds as fit, within these bounds
-GPU_SECONDS, GPU_CALLS = 0.25, (16, 200)  # of one way
+GPU_SECONDS, GPU_CALLS = 0.25, (8, 200)  # of one way
 CACHES = 3  # how many times larger than the last cache the rotated sets are
 SETS = (2, 256)
 

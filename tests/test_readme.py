@@ -100,6 +100,9 @@ def test_every_command_is_one(path: Path, capsys: pytest.CaptureFixture[str]) ->
             check_snakemake(words)
         elif program == "silmm":
             check_silmm(words, capsys)
+        elif program == "python" and words[0] == "-m":
+            file = words[1].replace(".", "/")
+            assert any(map(exists, (f"{file}.py", f"src/{file}/__main__.py"))), f"no module {words[1]}"
         elif program == "python" and words[0] != "-c":
             assert exists(words[0]), f"no {words[0]}"
         else:
