@@ -68,7 +68,7 @@ def test_another_hash_seed_gives_the_same_files(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout)
-    assert len(printed[0].splitlines()) == 7
+    assert len(printed[0].splitlines()) == 9
     assert printed[0] == printed[1]
 
 
