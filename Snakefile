@@ -30,6 +30,7 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/diversity.smk"
 include: "workflow/rules/audit.smk"
+include: "workflow/rules/main_arms.smk"
 include: "workflow/rules/gallery.smk"
 include: "workflow/rules/cost.smk"
 

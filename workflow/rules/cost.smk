@@ -1,34 +1,5 @@
 # What became of prompts, images and pairs in the main arms' iterations, and what every stage cost.
 
-
-def main_iterations():
-    """(lmm, arm, seed, iteration) of the main arms, in the order of the tables."""
-    for lmm, seed in itertools.product(PLANS, SEEDS):
-        arm = next(iter(PLANS[lmm].arms.values()))
-        for t in range(1, arm.iterations + 1):
-            yield lmm, arm.name, seed, t
-
-
-def with_bases():
-    """The same, with each LMM's and seed's base before its iterations."""
-    for lmm, arm, seed, t in main_iterations():
-        if t == 1:
-            yield lmm, "base", seed, 0
-        yield lmm, arm, seed, t
-
-
-def folder_of(lmm, arm, seed, t):
-    """An iteration's folder, below the results or below their benchmarks."""
-    return f"{lmm}/seed{seed}/{arm}" + (f"/iter{t}" if t else "")
-
-
-def step_options(steps, files):
-    """One --entry an iteration, for the scripts of these tables; each file stands in its iteration's folder."""
-    return " ".join(
-        f"--entry {entry(*step, Path(file).parent)}" for step, file in zip(steps, files)
-    )
-
-
 OF_FUNNEL = ["qa.stats.json", "scores.parquet", "pairs.parquet", "pairs.stats.json"]
 OF_FUNNEL += [f"images/shard-{shard}" for shard in SHARDS]
 TIMED = ["prompts", "questions", "gather", "pairs", "align"]

@@ -1,24 +1,6 @@
 # A page to look through: what every policy of the main arms draws, asks, answers, and what the oracle says.
 
 
-def policies():
-    """(lmm, iteration, checkpoint folder) of the bases and the main arms' policies, with the first seed."""
-    for lmm, plan in PLANS.items():
-        arm = next(iter(plan.arms.values()))
-        folder = f"<results>/{lmm}/seed{SEEDS[0]}"
-        yield lmm, 0, f"{folder}/base/ckpt"
-        for t in range(1, arm.iterations + 1):
-            yield lmm, t, f"{folder}/{arm.name}/iter{t}/ckpt"
-
-
-def policy_options(wildcards, input):
-    """One --ckpt-of each; the folders stand in the order of `policies`."""
-    return " ".join(
-        f"--ckpt-of lmm={lmm},iteration={t},dir={shlex.quote(str(folder))}"
-        for (lmm, t, _), folder in zip(policies(), input.ckpts)
-    )
-
-
 rule gallery:
     input:
         ckpts=[folder for *_, folder in policies()],

@@ -21,8 +21,8 @@ import torch
 
 from silmm import lmm as models
 from silmm import rng as keyed
-from silmm.align.kc_dpo import distance, pool
 from silmm.errors import InputError
+from silmm.kernels.features import distance, pool
 from silmm.lmm.interface import Drawn, NoisyQueries, Sampling
 from silmm.records import DIVERSITY, write_table
 from silmm.settings import Images

@@ -1,0 +1,48 @@
+# The functions that find the iterations of the main arms, for the tables and the page that go through them.
+
+
+def main_iterations():
+    """(lmm, arm, seed, iteration) of the main arms, in the order of the tables."""
+    for lmm, seed in itertools.product(PLANS, SEEDS):
+        arm = next(iter(PLANS[lmm].arms.values()))
+        for t in range(1, arm.iterations + 1):
+            yield lmm, arm.name, seed, t
+
+
+def with_bases():
+    """The same, with each LMM's and seed's base before its iterations."""
+    for lmm, arm, seed, t in main_iterations():
+        if t == 1:
+            yield lmm, "base", seed, 0
+        yield lmm, arm, seed, t
+
+
+def folder_of(lmm, arm, seed, t):
+    """An iteration's folder, below the results or below their benchmarks."""
+    arm_folder = f"{lmm}/seed{seed}/{arm}"
+    return f"{arm_folder}/iter{t}" if t else arm_folder
+
+
+def step_options(steps, files):
+    """One --entry an iteration, for the scripts of these tables; each file stands in its iteration's folder."""
+    return " ".join(
+        f"--entry {entry(*step, Path(file).parent)}" for step, file in zip(steps, files)
+    )
+
+
+def policies():
+    """(lmm, iteration, checkpoint folder) of the bases and the main arms' policies, with the first seed."""
+    for lmm, plan in PLANS.items():
+        arm = next(iter(plan.arms.values()))
+        folder = f"<results>/{lmm}/seed{SEEDS[0]}"
+        yield lmm, 0, f"{folder}/base/ckpt"
+        for t in range(1, arm.iterations + 1):
+            yield lmm, t, f"{folder}/{arm.name}/iter{t}/ckpt"
+
+
+def policy_options(wildcards, input):
+    """One --ckpt-of each; the folders stand in the order of `policies`."""
+    return " ".join(
+        f"--ckpt-of lmm={lmm},iteration={t},dir={shlex.quote(str(folder))}"
+        for (lmm, t, _), folder in zip(policies(), input.ckpts)
+    )
