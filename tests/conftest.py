@@ -12,6 +12,8 @@ from .workflow.conftest import ROOT, run_snakemake
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors are slower on several threads
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if not Path("/dev/nvidiactl").exists():  # no GPU: Triton's kernels run in its interpreter
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when a kernel is defined, Triton's own ones included
 SMOKE = ("--configfile", "config/smoke.yaml")
 
 
