@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from common import Table, finish_table
 from steps import main
+from tabular import Table, finish_table
 
 from silmm.report.cost import LOOP, cost
 from silmm.report.entries import Step

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from common import Table, finish_table
 from steps import columns, main
+from tabular import Table, finish_table
 
 from silmm.report.entries import Step
 from silmm.report.funnel import STEPS, funnel

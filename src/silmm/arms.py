@@ -179,7 +179,8 @@ def plan(config: Mapping[str, Any], lmm: str = LMMS[0]) -> Plan:
     try:
         return _plan({**config, **{key: _merged(config.get(key), value) for key, value in own.items()}}, lmm)
     except InputError as error:
-        raise (InputError(str(error).replace("config: ", f"config: {lmm}: ", 1)) if own else error) from None
+        _plan(config, lmm)  # if the general sections are wrong without it, that is what to say
+        raise InputError(str(error).replace("config: ", f"config: {lmm}: ", 1)) from None
 
 
 def _merged(general: Any, own: Any) -> Any:

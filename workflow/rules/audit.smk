@@ -1,34 +1,6 @@
 # Self-feedback audited by the oracle: what it says of a policy's own answers in steps 3 and 4.
 
 
-def audited_folders(lmm):
-    """The base's folder, and those of the main arm's iterations, with the first seed."""
-    main = next(iter(PLANS[lmm].arms.values()))
-    seed = f"<results>/{lmm}/seed{SEEDS[0]}"
-    iterations = [f"{seed}/{main.name}/iter{t}" for t in range(1, main.iterations + 1)]
-    return [f"{seed}/base", *iterations]
-
-
-def audited_files(wildcards):
-    """What is drawn of every LMM; a base has drawn nothing to be trained on."""
-    judged = ("eval.parquet", "eval.stats.json")
-    return [
-        f"{folder}/{name}"
-        for lmm in PLANS
-        for t, folder in enumerate(audited_folders(lmm))
-        for name in (*judged, *(("audit.parquet", "pairs.parquet") if t else ()))
-    ]
-
-
-def audited_options(wildcards, input):
-    """One --policies an LMM; the files stand in the order of `audited_files`."""
-    folders = iter(dict.fromkeys(str(Path(path).parent) for path in input.judged))
-    return " ".join(
-        shlex.join(["--policies", lmm, *(next(folders) for _ in audited_folders(lmm))])
-        for lmm in PLANS
-    )
-
-
 # The oracle on every answer of one iteration.
 rule audit:
     input:

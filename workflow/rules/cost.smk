@@ -21,7 +21,7 @@ rule figure_funnel:
         shared=collect(
             "{root}/paper_figures/{name}.py",
             root=workflow.basedir,
-            name=["common", "steps"],
+            name=["common", "steps", "tabular"],
         ),
     output:
         png=report(
@@ -66,7 +66,7 @@ rule figure_cost:
         shared=collect(
             "{root}/paper_figures/{name}.py",
             root=workflow.basedir,
-            name=["common", "steps"],
+            name=["common", "steps", "tabular"],
         ),
     output:
         png=report(

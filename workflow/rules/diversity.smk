@@ -1,12 +1,6 @@
 # Figures 5 and 6, whose numbers no evaluation has: strategies of diversity, and DivDrop's rates, on the base.
 
 
-def main_layers(wildcards):
-    """In how many last layers step 2 drops."""
-    plan = arms.plan(config, "continuous")
-    return next(iter(plan.arms.values())).settings["images"].layers
-
-
 # Ten samples of each prompt by every strategy, with one decoder noise a prompt (first seed).
 rule diversity:
     input:
