@@ -16,6 +16,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 RESULTS = Path(__file__).parent / "results"
 LOOKS = {  # Okabe and Ito's colours, which differ for all eyes, and a hatch each
@@ -101,8 +102,9 @@ def figure(tables: dict[tuple[str, str], list[Row]], out: Path) -> None:
         right.set_xscale("log")
         speeds = [float(row["vs_eager"]) for row in rows if row["vs_eager"]]
         right.set_xlim(min(0.5, 0.8 * min(speeds)), max(2.0, 1.6 * max(speeds)))
-        right.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-        right.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        right.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        right.xaxis.set_minor_formatter(NullFormatter())
         right.set_yticklabels([])
         fig.text(0.01, (top + 0.22) / total, op, fontsize=10, weight="bold")
         fig.text(0.01 + 0.012 * len(op), (top + 0.22) / total, f"{device}, {rows[0]['dtype']}", fontsize=8)

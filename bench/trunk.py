@@ -2,9 +2,10 @@
 
     python -m bench.trunk --continuous checkpoints/continuous_seed0
 
-The full forwards are the model's own, with masks hooked in before (or after) its down projections. `arithmetic` is the
-ratio of what both ways multiply (see `multiply_adds`); masks, norms and copies are not in it. Rows are those of the
-shipped continuous LMM, and of a wide random model, whose matrix products keep a core busy.
+The full forwards are the model's own, with masks hooked in before (or after) its down projections; theirs are made
+before the clock starts, the shared trunk makes its own each time. `arithmetic` is the ratio of what both ways multiply
+(see `multiply_adds`); masks, norms and copies are not in it. Rows are those of the shipped continuous LMM, and of a
+wide random model, whose matrix products keep a core busy.
 
 Times are CPU time of one thread; the ways take turns; the median of the rounds is kept.
 """
@@ -75,19 +76,26 @@ def ways(of: Dreamer, drop: Sampling, samples: int) -> dict[str, Way]:
     places = (torch.arange(first, ids.shape[1] + len(queries)) - (ids == pad).sum(1, keepdim=True)).clamp(min=0)
     scale = ONE / (ONE - round(drop.rate * ONE))
 
-    def mask(x_BTF: torch.Tensor, number: int) -> None:
-        kept_PNTF = drop_mask(keys, numbers, places, x_BTF.shape[-1], number, drop.site, drop.rate)
-        x_BTF[:, first:] *= kept_PNTF.flatten(0, 1) * scale
+    def factors(linear: torch.nn.Linear, number: int) -> torch.Tensor:
+        width = linear.in_features if drop.site == "hidden" else linear.out_features
+        kept_PNTF = drop_mask(keys, numbers, places, width, number, drop.site, drop.rate)
+        return kept_PNTF.flatten(0, 1) * scale
 
-    def hooked(linear: torch.nn.Linear, number: int) -> Callable[[], None]:
+    def mask(x_BTF: torch.Tensor, factors_BTF: torch.Tensor) -> None:  # what a hook returns would stand in for x
+        x_BTF[:, first:] *= factors_BTF
+
+    def hooked(linear: torch.nn.Linear, factors_BTF: torch.Tensor) -> Callable[[], None]:
         if drop.site == "hidden":
-            return linear.register_forward_pre_hook(lambda module, given: mask(given[0], number)).remove
-        return linear.register_forward_hook(lambda module, given, result: mask(result, number)).remove
+            return linear.register_forward_pre_hook(lambda module, given: mask(given[0], factors_BTF)).remove
+        return linear.register_forward_hook(lambda module, given, result: mask(result, factors_BTF)).remove
+
+    masked = [(layer.mlp.down_proj, n) for n, layer in list(enumerate(model.model.layers))[-drop.layers :]]
+    made = [(linear, factors(linear, number)) for linear, number in masked]
 
     def full_forwards() -> torch.Tensor:
         with torch.no_grad(), ExitStack() as hooks:
-            for number, layer in list(enumerate(model.model.layers))[-drop.layers :]:
-                hooks.callback(hooked(layer.mlp.down_proj, number))
+            for linear, factors_BTF in made:
+                hooks.callback(hooked(linear, factors_BTF))
             return dream(model, queries, ids.repeat_interleave(samples, 0), pad)
 
     def shared_trunk() -> torch.Tensor:
