@@ -120,24 +120,29 @@ def multiply_adds(of: Dreamer, drop: Sampling, samples: int) -> MultiplyAdds:
     of the sequence: what a mask forbids is computed too), 2 D F in gate and up, D F in down. Masks fan out between up
     and down (`hidden`) or behind down (`output`) of the first layer that has them: all before it is paid once, all
     after it N times. Where only the queries are masked the prompt's part is paid once throughout; its keys and values
-    are those of all samples.
+    are those of all samples. Of the prompt's part of the last layer only queries, keys and values are made: nothing
+    looks at the rest.
     """
     config, (prompts, prompt), queries = of.model.config, of.ids_PT.shape, len(of.queries)
     width, hidden, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
 
-    def layer(tokens: int, places: int) -> int:
-        return tokens * (4 * width**2 + 2 * places * width + 3 * width * hidden)
+    def before(tokens: int, places: int) -> int:
+        """Of a layer, to where masks of site `hidden` apply."""
+        return tokens * (4 * width**2 + 2 * places * width + 2 * width * hidden)
 
-    def shared(tokens: int, places: int, masked: int) -> int:
-        if not masked:
-            return layers * layer(tokens, places)
-        again = tokens * width * hidden if drop.site == "hidden" else 0  # the first masked layer's down projection
-        once = (layers - masked + 1) * layer(tokens, places) - again
-        return once + samples * (again + (masked - 1) * layer(tokens, places))
+    def shared(tokens: int, places: int, first_masked: int, whole_layers: int) -> int:
+        total, rows = 0, 1  # rows: once, or once a sample
+        for number in range(whole_layers):
+            total += rows * before(tokens, places)
+            rows = samples if number >= first_masked and drop.site == "hidden" else rows
+            total += rows * tokens * width * hidden
+            rows = samples if number >= first_masked else rows
+        return total + (layers - whole_layers) * rows * tokens * 3 * width**2
 
-    of_prompt = shared(prompt, prompt, drop.layers if drop.positions == "all" else 0)
-    of_queries = shared(queries, prompt + queries, drop.layers)
-    full = samples * layers * layer(prompt + queries, prompt + queries)
+    of_queries = shared(queries, prompt + queries, layers - drop.layers, layers)
+    of_prompt = shared(prompt, prompt, layers - drop.layers if drop.positions == "all" else layers, layers - 1)
+    together = prompt + queries
+    full = samples * layers * (before(together, together) + together * width * hidden)
     return MultiplyAdds(prompts * (of_prompt + of_queries), prompts * full)
 
 
