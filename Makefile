@@ -43,20 +43,19 @@ reproduce: $(INSTALLED) ## the ShapeWorld loop with the default settings: result
 test: $(INSTALLED) ## the test suite, on two cores
 	python -m pytest -n 2
 
-study: $(INSTALLED) ## three seeds and all arms, bases of two trained on the spot (two hours): docs/study/
+study: $(INSTALLED) ## all of it with three seeds, bases of two trained on the spot (hours): docs/study/
 	$(SNAKEMAKE) all figures --configfile config/study.yaml
-	mkdir -p docs/study
-	cp results/summary.csv results/gains.csv results/figures/* results/contact_sheet_*.png results/samples_*.png docs/study/
+	python workflow/scripts/keep_study.py --results results --out docs/study --command 'make study'
 	python paper_figures/study_tables.py --study docs/study
 
 pretrain: $(INSTALLED) ## train the base checkpoints anew (checkpoints/ has the shipped ones)
 	$(SNAKEMAKE) base --config shipped=null 'pathvars={results: results/pretrain}'
 
-figures: $(INSTALLED) ## the figures, from the results that are there
+figures: $(INSTALLED) ## the paper's tables and figures on ShapeWorld, and others: an hour; results/paper/
 	$(SNAKEMAKE) figures
 
-report: $(INSTALLED) ## one HTML file with all that is there: results/report.html
-	$(SNAKEMAKE) all figures --report results/report.html
+report: figures ## one HTML file with all of them: results/report.html
+	$(SNAKEMAKE) figures --report results/report.html
 
 bench: $(INSTALLED) ## time kernels and stages against the plain way to do them, and draw it: bench/results/
 	python -m bench.kernels

@@ -44,7 +44,8 @@ rule all:
         FIGURES,
 
 
-# All figures, with those that a run does not draw unasked (and what they need).
+# All figures, with the counterparts of the paper's and others that a run does not draw unasked, and what they need: an
+# hour on two cores with one seed.
 rule figures:
     input:
         ALL_FIGURES,

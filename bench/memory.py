@@ -20,7 +20,7 @@ Row = dict[str, str]
 def extra(way: Way, inputs: tuple[Any, ...]) -> int:
     """Bytes at the peak of a call beyond what was there before it and what it returns."""
     way(*inputs)  # what is made once (compiled code, workspaces that stay) does not count
-    result, peak = _peak_cuda(way, inputs) if inputs[0].is_cuda else _peak_cpu(way, inputs)
+    result, peak = _peak_cuda(way, inputs) if inputs[0].is_cuda else peak_cpu(way, inputs)
     return peak - nbytes(*tensors(result))
 
 
@@ -33,8 +33,12 @@ def _peak_cuda(way: Way, inputs: tuple[Any, ...]) -> tuple[Any, int]:
     return result, torch.cuda.max_memory_allocated() - before
 
 
-def _peak_cpu(way: Way, inputs: tuple[Any, ...]) -> tuple[Any, int]:
-    """torch has no counter for memory of the CPU; its profiler sees every allocation and every release."""
+def peak_cpu(way: Way, inputs: tuple[Any, ...]) -> tuple[Any, int]:
+    """The result of a call, and the most bytes that tensors made in it took at a time.
+
+    torch has no counter for memory of the CPU; its profiler sees every allocation and every release of its own, not
+    those of other libraries.
+    """
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         result = way(*inputs)
     events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]

@@ -17,14 +17,8 @@ void bind_kc_dpo(py::module_& m) {
         [](std::int64_t pairs, std::int64_t width, const std::array<std::int64_t, 4>& rows,
            const std::array<int, 4>& dtypes, double gamma, double sft_weight, bool sigmoid, int distance,
            const std::array<std::uintptr_t, 7>& at, int isa) {
-            KcDpo call = {pairs, width, {}, {}, {}, {gamma, sft_weight, sigmoid, static_cast<Distance>(distance)},
-                          reinterpret_cast<float*>(at[4]), reinterpret_cast<float*>(at[5]),
-                          reinterpret_cast<void*>(at[6])};
-            for (int s = 0; s < 4; ++s) {
-                call.rows[s] = rows[s];
-                call.dtypes[s] = static_cast<Dtype>(dtypes[s]);
-                call.feats[s] = reinterpret_cast<const void*>(at[s]);
-            }
+            const KcDpoObjective objective = {gamma, sft_weight, sigmoid, static_cast<Distance>(distance)};
+            const KcDpo call = kc_dpo_call(pairs, width, rows, dtypes, objective, at.data());
             py::gil_scoped_release release;
             kc_dpo(call, isa);
         },

@@ -7,10 +7,11 @@ the paper's own numbers beside ours, and writes PNG, PDF and the CSV behind them
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,10 +61,17 @@ def main(draw: Callable[[Results, Path], None], doc: str | None) -> None:
     parser.add_argument("--gains", type=Path, required=True, help="gains.csv of the figure's arms")
     parser.add_argument("--out", type=Path, required=True, help="picture to write; .png, .pdf and .csv go beside it")
     args = parser.parse_args()
-    try:
+    with drawing():
         results = Results(tables.read(args.summary, SUMMARY), tables.read(args.gains, GAINS), args.gains)
+        draw(results, args.out.with_suffix(""))
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """What a script draws in: the shared style; an InputError ends the program with one line."""
+    try:
         with plt.rc_context(STYLE):
-            draw(results, args.out.with_suffix(""))
+            yield
     except InputError as error:
         sys.exit(f"{Path(sys.argv[0]).stem}: error: {error}")
 

@@ -20,7 +20,7 @@ import pandas as pd
 from silmm.errors import InputError
 from silmm.records import AlignStats, read_json
 from silmm.report import tables
-from silmm.report.entries import BASE, Aligned
+from silmm.report.entries import BASE, Step
 from silmm.report.kc_dpo_curves import read_steps, smooth
 from silmm.report.panels import COLORS, DASHES, GREY, INK, MAIN_COLOR
 from silmm.report.style import STYLE, save
@@ -56,7 +56,7 @@ def curves(results: Path) -> pd.DataFrame:
     """A row a (arm, step) with all that is drawn, smoothed, and what the page tells of each arm."""
     parts = []
     for arm in RUNS:
-        one = Aligned("continuous", arm, 0, 1, results / "continuous/seed0" / arm / "iter1/ckpt")
+        one = Step("continuous", arm, 0, 1, results / "continuous/seed0" / arm / "iter1/ckpt")
         steps = read_steps(one).set_index("step").apply(smooth)
         stats = read_json(one.dir / "align.stats.json", AlignStats)
         parts.append(steps.reset_index().assign(arm=arm, gamma=stats.gamma, spread=stats.spread))

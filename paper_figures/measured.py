@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
-
-from silmm.errors import InputError
-from silmm.report.style import STYLE
+from common import drawing
 
 GROUPS = {"attribute": "Attribute", "layout": "Layout", "non_spatial_complex": "Non-spatial & Complex"}
 
@@ -23,8 +19,5 @@ def main(draw: Callable[..., None], doc: str | None, options: Mapping[str, Mappi
         parser.add_argument(f"--{name}", required=True, **spec)
     parser.add_argument("--out", type=Path, required=True, help="picture to write; .png, .pdf and .csv go beside it")
     given = vars(parser.parse_args())
-    try:
-        with plt.rc_context(STYLE):
-            draw(**given | {"out": given["out"].with_suffix("")})
-    except InputError as error:
-        sys.exit(f"{Path(sys.argv[0]).stem}: error: {error}")
+    with drawing():
+        draw(**given | {"out": given["out"].with_suffix("")})

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
+from common import drawing
 
 from silmm.cli_options import entry
-from silmm.errors import InputError
 from silmm.report.entries import Step
-from silmm.report.style import STYLE
 
 
 def main(draw: Callable[[list[Step], Path], None], doc: str | None) -> None:
@@ -23,11 +20,8 @@ def main(draw: Callable[[list[Step], Path], None], doc: str | None) -> None:
     parser.add_argument("--entry", type=entry, action="append", required=True, metavar="ENTRY", help=text)
     parser.add_argument("--out", type=Path, required=True, help="picture to write; .png, .pdf, .csv and .tex")
     args = parser.parse_args()
-    try:
-        with plt.rc_context(STYLE):
-            draw([Step(**one) for one in args.entry], args.out.with_suffix(""))
-    except InputError as error:
-        sys.exit(f"{Path(sys.argv[0]).stem}: error: {error}")
+    with drawing():
+        draw([Step(**one) for one in args.entry], args.out.with_suffix(""))
 
 
 def columns(data: pd.DataFrame) -> list[tuple[str, int]]:

@@ -4,7 +4,7 @@ An arm is a named difference from the config's stage settings. A file of iterati
 its stage and on the files before it, back to the base; two arms for which all of these are equal share the file,
 and it is made in the folder of the first of them (`Plan.home`). Pure functions of the config: no file is touched.
 
-Ablations are arms that no run makes unasked: figures ask for them, by name.
+Ablations are arms of one iteration, as the paper's are, that no run makes unasked: figures ask for them, by name.
 """
 
 from __future__ import annotations
@@ -200,10 +200,8 @@ def _plan(config: Mapping[str, Any], lmm: str) -> Plan:
     if main not in unasked:
         raise InputError(f"config: main is {main!r}: must be one of the arms ({', '.join(map(str, unasked))})")
     names = sorted(changes, key=lambda name: (name != main, name not in unasked, str(name)))
-    arms = {
-        name: _arm(name, changes[name], settings, iterations if name == main else controls, name in unasked)
-        for name in names
-    }
+    last = {name: iterations if name == main else controls if name in unasked else 1 for name in names}
+    arms = {name: _arm(name, changes[name], settings, last[name], name in unasked) for name in names}
     if not arms[main].train:
         raise InputError(f"config: arms.{main}: the main arm must train")
     return Plan(

@@ -126,7 +126,7 @@ def _figure(args: argparse.Namespace) -> None:
 
 def _kc_dpo_curves(args: argparse.Namespace) -> None:
     keywords = paths_and_keys(args, "[summary] out")
-    runs = [_module("report.entries").Aligned(**one) for one in args.aligned]
+    runs = [_module("report.entries").Step(**one) for one in args.aligned]
     _module("report.kc_dpo_curves").run(runs, keywords["summary"], keywords["out"])
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import runpy
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import yaml
@@ -21,7 +18,8 @@ from silmm.report.summarize import CATEGORIES, GAINS, SUMMARY, table
 from silmm.rng import generator
 from silmm.shapeworld.language import SUBCATEGORIES
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "paper_figures"
+from .program import SCRIPTS, run_program
+
 CONFIG = yaml.safe_load((SCRIPTS.parent / "config/default.yaml").read_text())
 PLANS = arms.plans(CONFIG)
 FIGURES = sorted({figure for plan in PLANS.values() for figure in plan.figures})
@@ -121,28 +119,21 @@ def write(folder: Path, summary: pd.DataFrame, gains: pd.DataFrame) -> None:
         (folder / f"{name}.csv").write_text(table(columns, rows.to_dict("records")))
 
 
-def run_script(monkeypatch: pytest.MonkeyPatch, figure: str, folder: Path, out: Path) -> None:
-    """A script in this process, as the command line starts it; its SystemExit is the caller's to catch."""
-    words = ["--summary", folder / "summary.csv", "--gains", folder / "gains.csv", "--out", out]
-    monkeypatch.setattr(sys, "argv", [f"{figure}.py", *map(str, words)])
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    try:
-        runpy.run_path(str(SCRIPTS / f"{figure}.py"), run_name="__main__")
-    finally:
-        plt.close("all")  # of a script that stopped half way
+def run_script(figure: str, folder: Path, out: Path) -> None:
+    """Run the script of a figure on the tables in a folder."""
+    run_program(figure, ["--summary", folder / "summary.csv", "--gains", folder / "gains.csv", "--out", out])
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Drawn]]:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Drawn]:
     """`drawn(figure)`: the figure of the made-up tables of its arms; each is drawn once."""
-    with pytest.MonkeyPatch.context() as patch:
 
-        @functools.cache
-        def draw(figure: str) -> Drawn:
-            folder = tmp_path_factory.mktemp(figure)
-            summary, gains = tables(list(policies(figure)))
-            write(folder, summary, gains)
-            run_script(patch, figure, folder, folder / f"{figure}.png")
-            return Drawn(summary, gains, pd.read_csv(folder / f"{figure}.csv"), folder / figure)
+    @functools.cache
+    def draw(figure: str) -> Drawn:
+        folder = tmp_path_factory.mktemp(figure)
+        summary, gains = tables(list(policies(figure)))
+        write(folder, summary, gains)
+        run_script(figure, folder, folder / f"{figure}.png")
+        return Drawn(summary, gains, pd.read_csv(folder / f"{figure}.csv"), folder / figure)
 
-        yield draw
+    return draw

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,8 @@ import pytest
 from silmm.records import DIVERSITY, write_table
 from silmm.shapeworld.language import SUBCATEGORIES
 
-SCRIPT = Path(__file__).parents[2] / "paper_figures/figure_5.py"
+from .program import complaint
+
 STRATEGIES = ("none", "rephrase", "explain", "noisy", "divdrop")
 GROUPS = {
     "attribute": ("color", "shape", "texture"),
@@ -46,16 +45,9 @@ def table(folder: Path, data: pd.DataFrame) -> Path:
 
 
 def draw(path: Path, out: Path) -> str:
-    """Run the script as a program, in this process; the line on stderr with which it ends, if it fails."""
+    """Run the script; the line on stderr with which it ends, if it fails."""
     words = ["--measured", str(path), "--out", str(out)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPT.parent))
-        patch.setattr(sys, "argv", [str(SCRIPT), *words])
-        try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        except SystemExit as stop:
-            return str(stop.code)
-    return ""
+    return complaint("figure_5", words)
 
 
 def test_values_are_those_of_the_table(tmp_path: Path) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "paper_figures/figure_6.py"
+from .program import complaint
+
 GROUPS = ("attribute", "layout", "non_spatial_complex")
 RATES = (0.1, 0.15, 0.3, 0.5, 0.7)
 
@@ -33,16 +32,9 @@ def grid() -> pd.DataFrame:
 
 
 def draw(path: Path, out: Path, layers: int = 2) -> str:
-    """Run the script as a program, in this process; the line on stderr with which it ends, if it fails."""
+    """Run the script; the line on stderr with which it ends, if it fails."""
     words = ["--measured", str(path), "--layers", str(layers), "--out", str(out)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPT.parent))
-        patch.setattr(sys, "argv", [str(SCRIPT), *words])
-        try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        except SystemExit as stop:
-            return str(stop.code)
-    return ""
+    return complaint("figure_6", words)
 
 
 def test_values_are_those_of_the_grid_beside_the_paper_s(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,8 @@ import pytest
 from silmm.records import AUDIT, EVAL, PAIRS, EvalStats, Metric, write_json, write_table
 from silmm.shapeworld.language import SUBCATEGORIES
 
-SCRIPT = Path(__file__).parents[2] / "paper_figures/figure_audit.py"
+from .program import SCRIPTS, complaint
+
 SAMPLER = {"discrete": "t1.0", "continuous": "fresh_noise"}
 KINDS = ("exist", "count", "relation", "total")
 
@@ -73,17 +72,10 @@ def run(folder: Path, lmm: str) -> tuple[list[Path], list[pd.DataFrame], list[pd
 
 
 def draw(folders: dict[str, list[Path]], out: Path) -> str:
-    """Run the script as a program, in this process; the line on stderr with which it ends, if it fails."""
+    """Run the script; the line on stderr with which it ends, if it fails."""
     words = [word for lmm, own in folders.items() for word in ("--policies", lmm, *map(str, own))]
     words += ["--out", str(out)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPT.parent))
-        patch.setattr(sys, "argv", [str(SCRIPT), *words])
-        try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        except SystemExit as stop:
-            return str(stop.code)
-    return ""
+    return complaint("figure_audit", words)
 
 
 def test_values_are_those_of_the_files(tmp_path: Path) -> None:
@@ -162,7 +154,7 @@ def test_pairs_of_other_samples_are_refused(tmp_path: Path) -> None:
 
 
 def test_reward_hacking_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    monkeypatch.syspath_prepend(str(SCRIPTS))
     from figure_audit import hacking  # type: ignore[import-not-found]
 
     path = pd.DataFrame({"part": "held_out", "iteration": [0, 1, 2], "x": [0.1, 0.2, 0.3], "value": [0.5, 0.6, 0.55]})

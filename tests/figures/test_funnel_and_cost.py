@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from silmm.report.cost import LOOP, cost
 from silmm.report.entries import Step
 from silmm.report.funnel import STEPS, counts, funnel
 
-SCRIPTS = Path(__file__).parents[2] / "paper_figures"
+from .program import run_program
+
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
 
@@ -119,14 +118,12 @@ def test_a_benchmark_that_is_not_there_or_none_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, list[Step]], str]:
+def script(tmp_path: Path) -> Callable[[str, list[Step]], str]:
     """`script(name, steps)`: run a script of paper_figures as a program; the LaTeX that it wrote."""
-    monkeypatch.syspath_prepend(SCRIPTS)
 
     def run(name: str, steps: list[Step]) -> str:
         words = [f"--entry=lmm={s.lmm},arm={s.arm},seed={s.seed},iteration={s.iteration},dir={s.dir}" for s in steps]
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *words, "--out", str(tmp_path / "table.png")])
-        runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
+        run_program(name, [*words, "--out", tmp_path / "table.png"])
         return (tmp_path / "table.tex").read_text()
 
     return run

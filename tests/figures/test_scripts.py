@@ -21,7 +21,7 @@ def refused(
     """What a script says of these tables; it must be one line, and nothing may be drawn."""
     write(folder, summary, gains)
     with pytest.raises(SystemExit) as stopped:
-        run_script(monkeypatch, figure, folder, folder / f"{figure}.png")
+        run_script(figure, folder, folder / f"{figure}.png")
     says = str(stopped.value)
     assert says.startswith(f"{figure}: error: ") and "\n" not in says
     assert not list(folder.glob(f"{figure}.*"))
@@ -63,7 +63,7 @@ def test_a_half_written_table_is_named(figure: str, tmp_path: Path, monkeypatch:
     assert "0 rows for " in says and "/random_score iteration 1" in says
     (tmp_path / "gains.csv").write_text("lmm,arm\n")
     with pytest.raises(SystemExit, match=r"gains.csv: columns are lmm, arm"):
-        run_script(monkeypatch, figure, tmp_path, tmp_path / f"{figure}.png")
+        run_script(figure, tmp_path, tmp_path / f"{figure}.png")
 
 
 def test_pairs_that_nobody_judged_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ def test_a_table_has_what_the_scores_say(tmp_path: Path, monkeypatch: pytest.Mon
         for _, arm, iteration in policies("table_2")
     }
     summarize.run([entry for entry, _ in found.values()], tmp_path / "summary.csv", tmp_path / "gains.csv")
-    run_script(monkeypatch, "table_2", tmp_path, tmp_path / "table_2.png")
+    run_script("table_2", tmp_path, tmp_path / "table_2.png")
     drawn = pd.read_csv(tmp_path / "table_2.csv").set_index(["arm", "category"])
     members = {"attribute": SUBCATEGORIES[:3], "layout": SUBCATEGORIES[3:6], "complex": ("complex",)}
     members |= {"core": tuple(name for name in SUBCATEGORIES if name not in ("spatial_3d", "non_spatial"))}

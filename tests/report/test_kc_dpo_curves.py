@@ -16,14 +16,14 @@ from silmm.arms import plan
 from silmm.errors import InputError, RecordError
 from silmm.records import AlignStats, write_json
 from silmm.report import kc_dpo_curves
-from silmm.report.entries import Aligned
+from silmm.report.entries import Step
 from silmm.report.summarize import SUMMARY
 
 GAMMA = 12.0
 SCRIPT = Path(__file__).parents[2] / "paper_figures" / "kc_dpo_ill.py"
 
 
-def aligned(folder: Path, arm: str, iteration: int, steps: int = 12, role: str = "control") -> Aligned:
+def aligned(folder: Path, arm: str, iteration: int, steps: int = 12, role: str = "control") -> Step:
     """A checkpoint's two files of metrics, as `silmm align` writes them."""
     out = folder / arm / f"iter{iteration}" / "ckpt"
     out.mkdir(parents=True)
@@ -35,11 +35,11 @@ def aligned(folder: Path, arm: str, iteration: int, steps: int = 12, role: str =
     ]  # fmt: skip
     (out / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     write_json(out / "align.stats.json", AlignStats(100, GAMMA, 0.25, 0.1, 0.2, 0.4, 3.0))
-    return Aligned("continuous", arm, 0, iteration, out, role)
+    return Step("continuous", arm, 0, iteration, out, role)
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> list[Aligned]:
+def runs(tmp_path: Path) -> list[Step]:
     return [aligned(tmp_path, "silmm", t, role="main") for t in (1, 2)] + [aligned(tmp_path, "sft", 1, 8)]
 
 
@@ -60,7 +60,7 @@ def summary(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_numbers_are_the_training_s(runs: list[Aligned], summary: Path, tmp_path: Path) -> None:
+def test_the_numbers_are_the_training_s(runs: list[Step], summary: Path, tmp_path: Path) -> None:
     kc_dpo_curves.run(runs, summary, tmp_path / "a" / "curves.png")
     drawn = pd.read_csv(tmp_path / "a" / "curves.csv")
     step = drawn[(drawn.arm == "silmm") & (drawn.iteration == 2) & (drawn.step == 5)].set_index("panel").value
@@ -72,7 +72,7 @@ def test_the_numbers_are_the_training_s(runs: list[Aligned], summary: Path, tmp_
     assert [spread.low, spread.value, spread.high] == pytest.approx([0.1 * GAMMA, 0.2 * GAMMA, 0.4 * GAMMA])
 
 
-def test_policies_start_at_the_base_and_one_sampler_judges(runs: list[Aligned], summary: Path, tmp_path: Path) -> None:
+def test_policies_start_at_the_base_and_one_sampler_judges(runs: list[Step], summary: Path, tmp_path: Path) -> None:
     kc_dpo_curves.run(runs, summary, tmp_path / "curves")
     drawn = pd.read_csv(tmp_path / "curves.csv")
     features = drawn[(drawn.panel == "feature_range") & (drawn.sampler == "no_dropout")]
@@ -82,7 +82,7 @@ def test_policies_start_at_the_base_and_one_sampler_judges(runs: list[Aligned], 
     assert set(drawn[drawn.panel == "malformed"].value) == {0.01}  # with fresh noise
 
 
-def test_the_same_bytes_twice_and_by_the_command(runs: list[Aligned], summary: Path, tmp_path: Path) -> None:
+def test_the_same_bytes_twice_and_by_the_command(runs: list[Step], summary: Path, tmp_path: Path) -> None:
     words = ["kc-dpo-curves", "--summary", str(summary), "--out", str(tmp_path / "a/curves.png")]
     for one in runs:
         role = ",role=main" if one.role == "main" else ""
@@ -95,7 +95,7 @@ def test_the_same_bytes_twice_and_by_the_command(runs: list[Aligned], summary: P
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
-def test_without_a_summary_there_is_nothing_of_the_policies(runs: list[Aligned], tmp_path: Path) -> None:
+def test_without_a_summary_there_is_nothing_of_the_policies(runs: list[Step], tmp_path: Path) -> None:
     kc_dpo_curves.run(runs, None, tmp_path / "curves")
     drawn = pd.read_csv(tmp_path / "curves.csv")
     assert set(drawn.panel) == {*kc_dpo_curves.STEPS, "spread"}
@@ -132,14 +132,14 @@ def test_the_ill_ones_are_the_config_s() -> None:
     assert set(runpy.run_path(str(SCRIPT))["RUNS"]) == {name for name, arm in arms.items() if arm.train and arm.unasked}
 
 
-def test_what_is_no_curve_is_refused(runs: list[Aligned], summary: Path, tmp_path: Path) -> None:
+def test_what_is_no_curve_is_refused(runs: list[Step], summary: Path, tmp_path: Path) -> None:
     out = tmp_path / "out" / "curves"
-    other = Aligned("continuous", "sft", 1, 1, runs[2].dir)
+    other = Step("continuous", "sft", 1, 1, runs[2].dir)
     for given, says in (
         ([], "not of nothing"),
         ([*runs, other], "not of continuous seed 0, continuous seed 1"),
         ([*runs, runs[0]], "arm silmm, iteration 1 is listed twice"),
-        ([Aligned("continuous", "sft", 0, 1, tmp_path)], r"training.jsonl: no such file; run silmm align"),
+        ([Step("continuous", "sft", 0, 1, tmp_path)], r"training.jsonl: no such file; run silmm align"),
     ):
         with pytest.raises(InputError, match=says):
             kc_dpo_curves.run(given, None, out)

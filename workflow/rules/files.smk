@@ -7,7 +7,9 @@ from pathlib import Path
 SEEDS = next(iter(PLANS.values())).seeds
 SHARDS = range(next(iter(PLANS.values())).shards)
 BASES = collect("<results>/{lmm}/seed{seed}/base/ckpt", lmm=PLANS, seed=SEEDS)
-# What there is to look at: every run draws these, `snakemake figures` the last ones too.
+# Tables and figures that name their arms in the config.
+PAPER = sorted({figure for plan in PLANS.values() for figure in plan.figures})
+# What there is to look at: every run draws these, `snakemake figures` the last ones too, and those of PAPER.
 OF_EACH = {
     "figures/accuracy_{lmm}.png": "accuracy by iteration, with the controls",
     "contact_sheet_{lmm}.png": "the same prompts drawn by the base and the last policy",
@@ -16,11 +18,14 @@ OF_EACH = {
 OF_CONTINUOUS = {"figures/kc_dpo_curves.png": "how KC-DPO trained"}
 ON_REQUEST = {
     "gallery.html": "prompts by iterations, with questions, answers and verdicts: open it in a browser",
+    "paper/figure_audit.png": "own answers and scores against the oracle's",
     "paper/figure_funnel.png": "what became of prompts, images and pairs",
     "paper/figure_cost.png": "seconds and memory of every stage",
 }
 CONTINUOUS_ON_REQUEST = {
-    "figures/divdrop_grid_continuous.png": "DivDrop's rates and layers"
+    "figures/divdrop_grid_continuous.png": "DivDrop's rates and layers",
+    "paper/figure_5.png": "ways to make samples differ, after the paper's figure 5",
+    "paper/figure_6.png": "DivDrop's rate, after the paper's figure 6",
 }
 FIGURES = [
     *(f"<results>/{name}".format(lmm=lmm) for name in OF_EACH for lmm in PLANS),
@@ -28,6 +33,7 @@ FIGURES = [
 ]
 ALL_FIGURES = [
     *FIGURES,
+    *(f"<results>/paper/{name}.png" for name in PAPER),
     *(f"<results>/{name}" for name in ON_REQUEST),
     *(f"<results>/{name}" for name in CONTINUOUS_ON_REQUEST if "continuous" in PLANS),
 ]
@@ -245,6 +251,10 @@ def where_to_look():
             for name, text in (OF_CONTINUOUS | CONTINUOUS_ON_REQUEST).items()
         },
         **ON_REQUEST,
+        **{
+            f"paper/{name}.png": f"after the paper's {name.replace('_', ' ')}"
+            for name in PAPER
+        },
     }
     lines = [
         f"  {folder}/{name:<36} {text}"

@@ -50,16 +50,13 @@ def policy_options(wildcards, input):
 
 def main_layers(wildcards):
     """In how many last layers step 2 drops."""
-    plan = arms.plan(config, "continuous")
+    plan = PLANS.get("continuous") or arms.plan(config, "continuous")
     return next(iter(plan.arms.values())).settings["images"].layers
 
 
 def audited_folders(lmm):
     """The base's folder, and those of the main arm's iterations, with the first seed."""
-    main = next(iter(PLANS[lmm].arms.values()))
-    seed = f"<results>/{lmm}/seed{SEEDS[0]}"
-    iterations = [f"{seed}/{main.name}/iter{t}" for t in range(1, main.iterations + 1)]
-    return [f"{seed}/base", *iterations]
+    return [str(Path(ckpt).parent) for name, _, ckpt in policies() if name == lmm]
 
 
 def audited_files(wildcards):

@@ -1,7 +1,6 @@
 # The counterparts of the paper's tables and figures, each with the arms that it names in the config (`figures`): a
 # target of its own, and a script in paper_figures/ that draws it from a summary of those arms alone.
 
-PAPER = sorted({figure for plan in PLANS.values() for figure in plan.figures})
 TABLES = [name for name in PAPER if name.startswith("table_")]
 # What the scripts share.
 SHARED = collect(

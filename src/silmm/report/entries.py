@@ -40,20 +40,8 @@ class Entry:
 
 
 @dataclasses.dataclass(frozen=True)
-class Aligned:
-    """One alignment: the checkpoint folder of iteration `iteration`, with the metrics of its training."""
-
-    lmm: str
-    arm: str
-    seed: int
-    iteration: int
-    dir: Path
-    role: str = CONTROL
-
-
-@dataclasses.dataclass(frozen=True)
 class Step:
-    """One iteration of an arm: `dir` is the folder of its files, or of the times of its jobs."""
+    """One iteration of an arm: `dir` is the folder of its files, of its checkpoint, or of the times of its jobs."""
 
     lmm: str
     arm: str

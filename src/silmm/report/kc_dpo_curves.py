@@ -30,7 +30,7 @@ import pandas as pd
 from silmm.errors import InputError, RecordError
 from silmm.records import AlignStats, read_json
 from silmm.report import tables
-from silmm.report.entries import BASE, Aligned
+from silmm.report.entries import BASE, Step
 from silmm.report.panels import DASHES, GREY, INK, Look, looks
 from silmm.report.style import STYLE, save
 from silmm.report.summarize import SUMMARY
@@ -54,7 +54,7 @@ BESIDE = {"feature_range": "step2"}  # the sampler that is drawn dashed
 COLUMNS = ("panel", "lmm", "seed", "arm", "iteration", "sampler", "step", "value", "low", "high")
 
 
-def read_steps(one: Aligned) -> pd.DataFrame:
+def read_steps(one: Step) -> pd.DataFrame:
     """What the panels 1 to 5 show, a row a step: `step`, the columns of STEPS, and `saturated` (see `kc_dpo`).
 
     Raises RecordError for a file that is missing, damaged, or not of KC-DPO.
@@ -78,7 +78,7 @@ def read_steps(one: Aligned) -> pd.DataFrame:
         raise RecordError(f"{file}: not the steps of KC-DPO ({error}); run silmm align again") from None
 
 
-def steps_table(runs: Sequence[Aligned]) -> pd.DataFrame:
+def steps_table(runs: Sequence[Step]) -> pd.DataFrame:
     """Panels 1 to 5, a row a (panel, arm, iteration, step)."""
     parts = []
     for one in runs:
@@ -87,7 +87,7 @@ def steps_table(runs: Sequence[Aligned]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def spread_table(runs: Sequence[Aligned]) -> pd.DataFrame:
+def spread_table(runs: Sequence[Step]) -> pd.DataFrame:
     """Panel 6, a row a (arm, iteration): the median as value, 5 % and 95 % as low and high."""
     rows = []
     for one in runs:
@@ -188,7 +188,7 @@ def head(figure: Any, text: str, arms: dict[str, Look]) -> None:
 # --- the figure ---------------------------------------------------------------------------------------------------
 
 
-def run(runs: Sequence[Aligned], summary: Path | None, out: Path) -> None:
+def run(runs: Sequence[Step], summary: Path | None, out: Path) -> None:
     """Draw `out`.png and .pdf (a suffix of `out` is dropped) and write `out`.csv with every number drawn.
 
     Raises:
@@ -238,7 +238,7 @@ def _draw_evaluations(axes: Any, policies: pd.DataFrame, arms: dict[str, Look]) 
             ax.text(0.5, 0.5, "not in this summary", transform=ax.transAxes, ha="center", color=GREY)
 
 
-def _one(runs: Sequence[Aligned]) -> tuple[str, int]:
+def _one(runs: Sequence[Step]) -> tuple[str, int]:
     """The LMM and seed of all runs."""
     kinds = sorted({(one.lmm, one.seed) for one in runs})
     if len(kinds) != 1:

@@ -25,7 +25,8 @@ from silmm.rng import generator
 
 RESAMPLES = 2000
 LEVEL = 0.95
-# 97.5 % quantiles of Student's t for 1 to 10 degrees of freedom: a table, as scipy is no dependency for ten numbers.
+# 97.5 % quantiles of Student's t for 1 to 10 degrees of freedom: rounded here, so that those of a study keep their
+# digits.
 _T975 = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139)
 
 

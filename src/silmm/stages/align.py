@@ -17,7 +17,7 @@ from silmm.align.objectives import FeatureReference, Preferences, reference_of, 
 from silmm.records import PAIRS, Prompt, PromptQuestions, RecordError, atomic_dir, read_jsonl, read_table, write_json
 from silmm.settings import Align
 from silmm.sources import source_hash
-from silmm.stages.representations import read_features, read_tokens
+from silmm.stages.representations import check_samples, read_features, read_tokens
 from silmm.stages.runtime import prepare
 
 SAVE_EVERY = 20  # steps
@@ -36,15 +36,11 @@ def load_preferences(
     else:
         drawn = {key: rows[0] for key, rows in read_tokens(images).items()}
     rows = read_table(pairs, PAIRS).to_pylist()
+    needed = [(row["prompt_id"], row[side]) for row in rows for side in ("chosen", "rejected")]
+    check_samples(pairs, needed, prompts=prompts, known=text, images=images, drawn=drawn)
     for row in rows:
-        prompt_id = row["prompt_id"]
-        if prompt_id not in text:
-            raise RecordError(f"{pairs}: prompt {prompt_id} is not in {prompts}")
-        for side in ("chosen", "rejected"):
-            if (prompt_id, row[side]) not in drawn:
-                raise RecordError(f"{pairs}: sample {row[side]} of prompt {prompt_id} is in none of the image folders")
         if not row["score_chosen"] > row["score_rejected"]:
-            raise RecordError(f"{pairs}: prompt {prompt_id}: chosen does not score higher than rejected")
+            raise RecordError(f"{pairs}: prompt {row['prompt_id']}: chosen does not score higher than rejected")
     asked = [
         (text[r.prompt_id].prompt, " ".join(q.text for q in r.questions))
         for r in read_jsonl(qa, PromptQuestions)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from silmm import lmm as models
-from silmm.errors import RecordError
 from silmm.lmm.interface import LMM
 from silmm.records import EVAL, PAIRS, EvalStats, Metric, Prompt, read_jsonl, read_table, write_json, write_table
 from silmm.settings import Evaluate
@@ -19,7 +18,7 @@ from silmm.shapeworld.oracle import judge, read
 from silmm.stages.feature_range import feature_ranges
 from silmm.stages.own_score import ask, own_scores
 from silmm.stages.questions import coverage
-from silmm.stages.representations import read_tokens
+from silmm.stages.representations import check_samples, read_tokens
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import parse_sampler, parse_samplers
 
@@ -157,12 +156,7 @@ def _pairing(policy: LMM, pairs: Path, prompts: Path, images: tuple[Path, ...]) 
     tokens = read_tokens(images)
     rows = read_table(pairs, PAIRS).to_pylist()
     needed = sorted({(r["prompt_id"], r[side]) for r in rows for side in ("chosen", "rejected")})
-    for prompt_id, sample in needed:
-        if prompt_id not in text:
-            raise RecordError(f"{pairs}: prompt {prompt_id} is not in {prompts}")
-        if (prompt_id, sample) not in tokens:
-            folders = ", ".join(map(str, images))
-            raise RecordError(f"{pairs}: sample {sample} of prompt {prompt_id} is in none of the folders {folders}")
+    check_samples(pairs, needed, prompts=prompts, known=text, images=images, drawn=tokens)
     found = iter(read(policy.render(np.concatenate([tokens[key] for key in needed]))))
     scenes = {key: list(itertools.islice(found, len(tokens[key]))) for key in needed}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,24 @@ def read_features(folders: Sequence[Path]) -> dict[Key, np.ndarray]:
 def read_tokens(folders: Sequence[Path]) -> dict[Key, np.ndarray]:
     """Tokens `[noises, L]` by (prompt_id, sample) over all shards; a sample in two shards is an error."""
     return _by_key(folders, "tokens")
+
+
+def check_samples(
+    pairs: Path,
+    needed: Iterable[Key],
+    *,
+    prompts: Path,
+    known: Container[str],
+    images: Sequence[Path],
+    drawn: Container[Key],
+) -> None:
+    """RecordError naming the first sample of the pairs whose prompt is not known, or that was not drawn."""
+    for prompt_id, sample in needed:
+        if prompt_id not in known:
+            raise RecordError(f"{pairs}: prompt {prompt_id} is not in {prompts}")
+        if (prompt_id, sample) not in drawn:
+            folders = ", ".join(map(str, images))
+            raise RecordError(f"{pairs}: sample {sample} of prompt {prompt_id} is in none of the folders {folders}")
 
 
 def _by_key(folders: Sequence[Path], name: str) -> dict[Key, np.ndarray]:
