@@ -51,6 +51,8 @@ class Point(NamedTuple):
     gain: float
     low: float  # 95 % of the gain, other prompts
     high: float
+    seed_low: float  # the least and the largest gain of a seed: of one seed, its gain
+    seed_high: float
     seeds: int
 
 
@@ -133,7 +135,7 @@ def point(
         values = _rows(results.summary, wanted | {"arm": BASE}).value
         if not len(values):
             raise InputError(f"{results.path}: no {metric} of the base of {lmm} ({category}); run snakemake summarize")
-        return Point(float(values.mean()), 0.0, 0.0, 0.0, len(values))
+        return Point(float(values.mean()), 0.0, 0.0, 0.0, 0.0, 0.0, len(values))
     found = _rows(results.gains, wanted | {"arm": arm, "versus": versus, "iteration": iteration})
     if len(found) != 1:
         raise InputError(
@@ -143,7 +145,18 @@ def point(
         )
     row = found.iloc[0]
     value, gain, low, high = (float(row[name]) for name in ("value", "gain_abs", "ci_low", "ci_high"))
-    return Point(value, gain, low, high, int(row.seeds))
+    at = {"arm": versus, "iteration": 0 if versus == BASE else iteration}
+    before, after = (
+        _rows(results.summary, wanted | which).set_index("seed").value
+        for which in (at, {"arm": arm, "iteration": iteration})
+    )
+    by_seed = (after - before).dropna()
+    if len(by_seed) != row.seeds:
+        raise InputError(
+            f"{results.path}: {int(row.seeds)} seeds of {lmm}/{arm} against {versus}, but {len(by_seed)} in the summary"
+            f" beside it; run snakemake {results.path.parent.name} again"
+        )
+    return Point(value, gain, low, high, float(by_seed.min()), float(by_seed.max()), int(row.seeds))
 
 
 def _rows(table: pd.DataFrame, wanted: dict[str, Any]) -> pd.DataFrame:

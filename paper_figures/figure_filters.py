@@ -59,7 +59,10 @@ def draw(results: Results, out: Path) -> None:
         _bars(line[2], data, data.number, "pairs", "{:,.0f}")
         notes += [f"{runs_note(results, lmm)}, one iteration.", _answer(lmm, data)]
     notes.append("Bars: 95 % of the gain, other prompts. Dotted: the default's gain. Oracle: a tie counts as wrong.")
-    finish(figure, pd.concat(tables), out, notes)
+    data = pd.concat(tables)
+    if (data.seeds > 1).any():
+        notes[-1] += " Shaded: all seeds."
+    finish(figure, data, out, notes)
 
 
 def numbers(results: Results, lmm: str) -> pd.DataFrame:
@@ -82,6 +85,8 @@ def _gains(ax: Any, data: pd.DataFrame, title: str) -> None:
         look = 1 if row.arm == UNTRAINED else 0
         bars = 100 * np.clip([[row.gain - row.low], [row.high - row.gain]], 0, None)
         ax.errorbar(100 * row.gain, y, xerr=bars, color=COLORS[look], marker=MARKERS[look], ms=6, capsize=2.5, lw=1.6)
+        if row.seeds > 1:
+            ax.hlines(y, 100 * row.seed_low, 100 * row.seed_high, color=COLORS[look], alpha=0.3, lw=7)
         ax.annotate(signed(row.gain), (100 * max(row.gain, row.high), y), xytext=(5, 0), textcoords="offset points",
                     va="center", fontsize=8, path_effects=HALO)  # fmt: skip
     ax.axvline(0, color=GREY, lw=0.8, zorder=1)

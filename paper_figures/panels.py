@@ -25,13 +25,17 @@ SCALES = (
 
 
 def curve(ax: Any, x: Sequence[float], data: pd.DataFrame, look: int = 0, line: str = "-") -> None:
-    """Our gains at `x`, times 100, with 95 % intervals: columns gain, low, high. `look` numbers colour and marker."""
+    """Our gains at `x`, times 100, with 95 % intervals: columns gain, low, high, and what seeds differ by: seed_low,
+    seed_high, seeds. `look` numbers colour and marker."""
     # A bootstrap's percentiles need not hold the value itself, and an error bar must not be negative.
     bars = 100 * np.clip([data.gain - data.low, data.high - data.gain], 0, None)
     ax.errorbar(
         x, 100 * data.gain, yerr=bars, color=COLORS[look], marker=MARKERS[look], ls=line, lw=1.8, ms=5, elinewidth=1.2,
         capsize=2.5, label="ShapeWorld, 95 % interval", zorder=4,
     )  # fmt: skip
+    if (data.seeds > 1).any():
+        ends = 100 * data.seed_low, 100 * data.seed_high
+        ax.vlines(x, *ends, color=COLORS[look], alpha=0.3, lw=7, label="all seeds", zorder=2)
 
 
 def papers(ax: Any, x: Sequence[float], gains: Sequence[float]) -> None:

@@ -35,6 +35,15 @@ def test_the_default_run(snakemake: Snakemake) -> None:
     assert jobs(done.stdout) == total(*both)
 
 
+def test_a_dry_run_explains_what_is_shared(snakemake: Snakemake) -> None:
+    done = snakemake("figure_7a", "-nq", "rules", "--cores", "2", "--config", "lmms=[discrete]", "seeds=[0, 1]")
+    lines = done.stdout.splitlines()
+    assert "    align, evaluate: beta_005, beta_010, beta_040, beta_080" in lines
+    assert "    images, score, pairs, align, evaluate: of_30_10x10" in lines  # the first of those with 30 images
+    assert "  base discrete seed 0: from checkpoints/discrete_seed0" in lines
+    assert "  base discrete seed 1: trained" in lines
+
+
 def test_the_smoke_run(snakemake: Snakemake) -> None:
     done = snakemake("-n", "--cores", "1", "--configfile", "config/smoke.yaml")
     expected = total((2, BASE), (2 * 2, ITERATION), (1, CONTROLS), (1, ITS_CONTROLS), (1, LAST))

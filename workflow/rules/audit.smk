@@ -42,10 +42,15 @@ rule figure_audit:
             "<results>/paper/figure_audit.png",
             caption="../report/figure_audit.rst",
             category="After the paper",
-            labels={"figure": "figure_audit"},
+            labels={"figure": "figure_audit", "what": "picture"},
         ),
         pdf="<results>/paper/figure_audit.pdf",
-        drawn="<results>/paper/figure_audit.csv",
+        drawn=report(
+            "<results>/paper/figure_audit.csv",
+            caption="../report/numbers.rst",
+            category="After the paper",
+            labels={"figure": "figure_audit", "what": "numbers (table)"},
+        ),
     log:
         "<results>/logs/paper/figure_audit.log",
     benchmark:

@@ -1,6 +1,7 @@
 # What all rules share: the checked config and the environment of the jobs.
 # Which arm makes a shared file is decided in src/silmm/arms.py; which sources a stage uses, in src/silmm/sources.py.
 
+import re
 import shlex
 import sys
 from pathlib import Path

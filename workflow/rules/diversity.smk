@@ -42,10 +42,15 @@ rule figure_5:
             "<results>/paper/figure_5.png",
             caption="../report/figure_5.rst",
             category="After the paper",
-            labels={"figure": "figure_5"},
+            labels={"figure": "figure_5", "what": "picture"},
         ),
         pdf="<results>/paper/figure_5.pdf",
-        drawn="<results>/paper/figure_5.csv",
+        drawn=report(
+            "<results>/paper/figure_5.csv",
+            caption="../report/numbers.rst",
+            category="After the paper",
+            labels={"figure": "figure_5", "what": "numbers (table)"},
+        ),
     log:
         "<results>/logs/paper/figure_5.log",
     benchmark:
@@ -76,10 +81,15 @@ rule figure_6:
             "<results>/paper/figure_6.png",
             caption="../report/figure_6.rst",
             category="After the paper",
-            labels={"figure": "figure_6"},
+            labels={"figure": "figure_6", "what": "picture"},
         ),
         pdf="<results>/paper/figure_6.pdf",
-        drawn="<results>/paper/figure_6.csv",
+        drawn=report(
+            "<results>/paper/figure_6.csv",
+            caption="../report/numbers.rst",
+            category="After the paper",
+            labels={"figure": "figure_6", "what": "numbers (table)"},
+        ),
     log:
         "<results>/logs/paper/figure_6.log",
     benchmark:

@@ -214,26 +214,29 @@ def last_policy(wildcards):
 
 
 def what_will_be_made():
-    lines = [
-        f"  arms of {lmm}: "
-        + ", ".join(
-            f"{arm.name} (to iteration {arm.iterations})"
-            for arm in plan.arms.values()
-            if arm.unasked
-        )
-        for lmm, plan in PLANS.items()
-    ]
-    bases = [
-        f"  base {lmm} seed {seed}: "
-        + (
-            f"from {shipped_folder(lmm, seed)}"
-            if shipped_folder(lmm, seed)
-            else "trained"
-        )
-        for lmm in PLANS
-        for seed in SEEDS
-    ]
-    return "\n".join(["silmm: this run has", *lines, *bases])
+    """The arms and bases of this run, and what each ablation makes anew: the rest it shares with the arms before it."""
+    lines = []
+    for lmm, plan in PLANS.items():
+        run = [arm for arm in plan.arms.values() if arm.unasked]
+        names = ", ".join(f"{arm.name} (to iteration {arm.iterations})" for arm in run)
+        lines.append(f"  arms of {lmm}: {names}")
+        anew = {}
+        for arm in plan.arms.values():
+            if not arm.unasked:
+                own = [
+                    s for s in arms.ARM_STAGES if plan.home(arm.name, 1, s) == arm.name
+                ]
+                anew.setdefault(", ".join(own), []).append(arm.name)
+        if anew:
+            lines.append(
+                f"  ablations of {lmm}, for figures alone, by the steps they repeat:"
+            )
+        lines += [f"    {own}: {', '.join(names)}" for own, names in anew.items()]
+        for seed in SEEDS:
+            folder = shipped_folder(lmm, seed)
+            made = f"from {folder}" if folder else "trained"
+            lines.append(f"  base {lmm} seed {seed}: {made}")
+    return "\n".join(["silmm: this run has", *lines])
 
 
 def where_to_look():

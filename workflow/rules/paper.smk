@@ -34,10 +34,15 @@ rule paper:
             "<results>/paper/{figure}.png",
             caption="../report/paper.rst",
             category="After the paper",
-            labels={"figure": "{figure}"},
+            labels={"figure": "{figure}", "what": "picture"},
         ),
         pdf="<results>/paper/{figure}.pdf",
-        drawn="<results>/paper/{figure}.csv",
+        drawn=report(
+            "<results>/paper/{figure}.csv",
+            caption="../report/numbers.rst",
+            category="After the paper",
+            labels={"figure": "{figure}", "what": "numbers (table)"},
+        ),
     log:
         "<results>/logs/paper/{figure}.log",
     benchmark:
@@ -63,10 +68,15 @@ use rule paper as paper_table with:
             "<results>/paper/{figure}.png",
             caption="../report/paper.rst",
             category="After the paper",
-            labels={"figure": "{figure}"},
+            labels={"figure": "{figure}", "what": "picture"},
         ),
         pdf="<results>/paper/{figure}.pdf",
-        drawn="<results>/paper/{figure}.csv",
+        drawn=report(
+            "<results>/paper/{figure}.csv",
+            caption="../report/numbers.rst",
+            category="After the paper",
+            labels={"figure": "{figure}", "what": "numbers (table)"},
+        ),
         latex="<results>/paper/{figure}.tex",
     wildcard_constraints:
         figure="|".join(TABLES) or "none",
