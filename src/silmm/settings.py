@@ -55,6 +55,12 @@ class Images:
     top_p: float = _doc(
         0.999, "discrete: nucleus, smallest set of tokens whose probability reaches top_p", low=0.0, high=1.0
     )
+    top_k: int = _doc(0, "discrete: of the so many likeliest tokens (0: of all)", low=0)
+    guidance: float = _doc(
+        1.0,
+        "discrete: classifier-free guidance, u + guidance (c - u); 1 is none, all that ShapeWorld's LMM can",
+        low=1.0,
+    )
     rate: float = _doc(0.4, "continuous: DivDrop's dropout rate, below 1 (paper: 0.3, inferred)", low=0.0, high=0.999)
     layers: int = _doc(4, "continuous: DivDrop in the MLPs of so many last layers", low=0)
     site: str = _doc("hidden", "continuous: before or after the down projection", choices=("hidden", "output"))

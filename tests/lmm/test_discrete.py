@@ -79,6 +79,21 @@ def test_pictures_round_trip(lmm: DiscreteLMM) -> None:
     assert lmm.tokenize(lmm.render(tokens)).shape == (4, lmm.length)
 
 
+def test_pictures_of_any_size_are_looked_at_in_the_own_one(lmm: DiscreteLMM) -> None:
+    own = np.random.default_rng(2).integers(0, 256, (2, 30, 30, 3), dtype=np.uint8)
+    large = own.repeat(4, 1).repeat(4, 2)
+    asked = [QUESTIONS, QUESTIONS[:1]]
+    found = lmm.look(list(large), asked)
+    for mine, theirs in zip(lmm.answer(lmm.tokenize(own), asked), found, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(guidance=3.0), Sampling(top_k=5)])
+def test_what_it_has_not_is_refused(lmm: DiscreteLMM, sampling: Sampling) -> None:
+    with pytest.raises(ValueError, match=r"images.guidance and images.top_k: .* has neither"):
+        lmm.draw(PROMPTS, keys(3, 1), sampling)
+
+
 def test_logps_have_gradients_and_train_mode_changes_nothing(lmm: DiscreteLMM, codes: np.ndarray) -> None:
     evaluated = lmm.token_logps(PROMPTS, codes[:3])
     lmm.model.train()

@@ -17,6 +17,8 @@ class Sampling(NamedTuple):
     # discrete
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0  # of the likeliest tokens; 0 is all
+    guidance: float = 1.0  # classifier-free: logits are u + guidance (c - u); 1 is none
     # continuous
     rate: float = 0.0  # DivDrop: share of dropped elements; 0 is no dropout
     layers: int = 0  # DivDrop: in how many of the last layers
@@ -42,6 +44,7 @@ class LMM(Protocol):
     depend on batch, shard or job order.
     """
 
+    world: str  # what it speaks and draws: "shapeworld", or "open": plain English and any picture
     images: str  # "discrete": it draws visual tokens; "continuous": features, which a decoder turns into pictures
     length: int  # visual tokens of a picture
 
@@ -61,12 +64,13 @@ class LMM(Protocol):
         """Pictures uint8 `[n, H, W, 3]` of visual tokens `[n, L]`."""
         ...
 
-    def tokenize(self, images_NHWC: np.ndarray) -> np.ndarray:
-        """Visual tokens `[n, L]` of pictures uint8 `[n, H, W, 3]`."""
+    def answer(self, tokens_NL: np.ndarray, questions: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """(p_yes, p_no) `[Q_i, 2]` of each picture's questions, the picture, given as its visual tokens, encoded once
+        for all of them."""
         ...
 
-    def answer(self, tokens_NL: np.ndarray, questions: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """(p_yes, p_no) `[Q_i, 2]` of each picture's questions, the picture encoded once for all of them."""
+    def look(self, images: Sequence[np.ndarray], questions: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """`answer` for pictures uint8 `[H, W, 3]` from anywhere, of any size: each is brought to the LMM's own."""
         ...
 
     def text_nll(self, pairs: Sequence[tuple[str, str, str]]) -> Tensor:

@@ -74,8 +74,7 @@ def _looking(policy: LMM) -> list[Metric]:
     from silmm.shapeworld.render import render
 
     sights = exam.sights(SIGHTS)
-    tokens = policy.tokenize(render([s.scene for s in sights]))
-    answers = policy.answer(tokens, [[write_question(s.unit)] for s in sights])
+    answers = policy.look(list(render([s.scene for s in sights])), [[write_question(s.unit)] for s in sights])
     right = defaultdict(list)
     for sight, probs in zip(sights, answers, strict=True):
         right[sight.subcategory].append(float((probs[0, 0] > probs[0, 1]) == sight.holds))

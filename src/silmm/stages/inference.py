@@ -87,12 +87,10 @@ def ask(*, ckpt: Path, image: Path, question: str, threads: int = 1) -> None:
         picture = Image.open(image).convert("RGB")
     except UnidentifiedImageError:
         raise InputError(f"{image}: not an image that can be read") from None
-    side = lmm.render(np.zeros((1, lmm.length), np.int64)).shape[1]
-    pixels = np.asarray(picture.resize((side, side), Image.Resampling.BOX))
     text = question.lower().strip()
     text = text if text.endswith(" ?") else text.rstrip("?").rstrip() + " ?"
     try:
-        p_yes, p_no = lmm.answer(lmm.tokenize(pixels[None]), [[text]])[0][0]
+        p_yes, p_no = lmm.look([np.asarray(picture)], [[text]])[0][0]
     except ValueError as error:
         raise InputError(str(error)) from None
     print(f"{'yes' if p_yes > p_no else 'no'}  p_yes={p_yes:.3f} p_no={p_no:.3f}")

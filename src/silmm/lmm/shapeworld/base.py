@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,6 +18,7 @@ from silmm.lmm.shapeworld.model import L_IMAGE, ShapeWorldLlama
 from silmm.lmm.shapeworld.vocab import Vocab
 from silmm.lmm.shapeworld.vq import VQTokenizer
 from silmm.shapeworld.language import lexicon
+from silmm.shapeworld.scene import SIDE
 
 BLOCK_IMAGES = 128  # pictures per answering block: fixed, so that results do not depend on the number of pictures
 BLOCK_TEXTS = 64
@@ -31,6 +33,7 @@ def uniforms(keys: Sequence[tuple], length: int) -> Tensor:
 class ShapeWorldLMM:
     """Everything but drawing; pictures are looked at as codes `[n, 36]` of the visual tokenizer."""
 
+    world = "shapeworld"
     length = L_IMAGE
 
     def __init__(self, model: ShapeWorldLlama, tokenizer: VQTokenizer, vocab: Vocab) -> None:
@@ -86,6 +89,12 @@ class ShapeWorldLMM:
         return self.tokenizer.encode(torch.from_numpy(np.array(images_NHWC, np.uint8))).numpy()
 
     # ---- looking -------------------------------------------------------------------------------------------------
+
+    def look(self, images: Sequence[np.ndarray], questions: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """`answer` for pictures uint8 `[H, W, 3]` of any size."""
+        side = (SIDE, SIDE)
+        own = [np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BOX)) for image in images]
+        return self.answer(self.tokenize(np.stack(own)), questions)
 
     @torch.no_grad()
     def answer(self, tokens_NL: np.ndarray, questions: Sequence[Sequence[str]]) -> list[np.ndarray]:

@@ -27,6 +27,8 @@ class DiscreteLMM(ShapeWorldLMM):
 
     def draw(self, prompts: Sequence[str], keys: Sequence[Sequence[tuple]], sampling: Sampling) -> Drawn:
         """Codes `[P, N, 36]`, by nucleus sampling; the prompt's prefix is run once for its N pictures."""
+        if sampling.guidance != 1.0 or sampling.top_k:
+            raise ValueError("images.guidance and images.top_k: ShapeWorld's discrete LMM has neither; leave them out")
         samples = len(keys[0])
         out = []
         for i in range(0, len(prompts), BLOCK_PROMPTS):
