@@ -57,11 +57,6 @@ rule base:
         BASES,
 
 
-# Snakemake calls `onstart` for real runs alone, and does not tell a Snakefile that it is read for a dry one.
-if any(re.fullmatch("--dry-?run|-[a-zA-Z]*n[a-zA-Z]*", word) for word in sys.argv[1:]):
-    print(what_will_be_made(), file=sys.stderr)
-
-
 onstart:
     print(what_will_be_made(), file=sys.stderr)
 

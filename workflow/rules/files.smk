@@ -239,6 +239,11 @@ def what_will_be_made():
     return "\n".join(["silmm: this run has", *lines])
 
 
+# Snakemake calls `onstart` for real runs alone, and does not tell a Snakefile that it is read for a dry one.
+if any(re.fullmatch("--dry-?run|-[a-zA-Z]*n[a-zA-Z]*", word) for word in sys.argv[1:]):
+    print(what_will_be_made(), file=sys.stderr)
+
+
 def where_to_look():
     folder = config.get("pathvars", {}).get("results", "results")
     made = {
