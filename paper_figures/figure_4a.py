@@ -46,6 +46,7 @@ def draw(results: Results, out: Path) -> None:
         notes += [f"{runs_note(results, lmm)}.", f"{order}.", *verdict(claims, f"{lmm} LMM")]
     axes[0][0].set_ylabel(GAIN)
     legend(figure, axes[0][0])
+    notes.append("Fewer prompts are fewer steps, too: the passes over their pairs are as many.")
     finish(figure, pd.concat(tables), out, [*notes, SCALES])
 
 
