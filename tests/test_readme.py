@@ -185,12 +185,13 @@ def test_the_commands_run_on_the_smoke_config(smoke: Smoke) -> None:
         )  # fmt: skip
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"
         ran.append(done.stdout)
-    one_file, drawn, asked, _, _, doctor = ran
+    one_file, drawn, asked, _, _, planned, doctor = ran
     assert "Nothing to be done" in one_file
     assert "<- best" in drawn
     assert re.search(r"^(yes|no)  p_yes=", asked, flags=re.MULTILINE)
     assert (smoke.results / "paper/table_2.tex").is_file()
     assert (smoke.results / "gallery.html").is_file()
+    assert "    align, evaluate: beta_005," in planned
     assert "divdrop, cpu" in doctor
 
 
