@@ -15,8 +15,8 @@ CATEGORIES = {
     "Numbers": {"every metric (table)", "differences (table)", "accuracy by iteration"},
     "Pictures": {"base and last policy", "ten samples of a prompt"},
     "The continuous LMM": {"how KC-DPO trained"},
-    "After the paper": {"table_1"},
-    "Funnel and cost": {"funnel"},
+    "After the paper": {"table_1: what self-improvement gains, by group"},
+    "Funnel and cost": {"figure_funnel: what became of prompts, images and pairs"},
 }
 
 

@@ -42,14 +42,14 @@ rule figure_audit:
             "<results>/paper/figure_audit.png",
             caption="../report/figure_audit.rst",
             category="After the paper",
-            labels={"figure": "figure_audit", "what": "picture"},
+            labels=shown("picture", "figure_audit"),
         ),
         pdf="<results>/paper/figure_audit.pdf",
         drawn=report(
             "<results>/paper/figure_audit.csv",
             caption="../report/numbers.rst",
             category="After the paper",
-            labels={"figure": "figure_audit", "what": "numbers (table)"},
+            labels=shown("numbers (table)", "figure_audit"),
         ),
     log:
         "<results>/logs/paper/figure_audit.log",

@@ -28,14 +28,14 @@ rule figure_funnel:
             "<results>/paper/figure_funnel.png",
             caption="../report/funnel.rst",
             category="Funnel and cost",
-            labels={"table": "funnel", "what": "picture"},
+            labels=shown("picture", "figure_funnel"),
         ),
         pdf="<results>/paper/figure_funnel.pdf",
         drawn=report(
             "<results>/paper/figure_funnel.csv",
             caption="../report/numbers.rst",
             category="Funnel and cost",
-            labels={"table": "funnel", "what": "numbers (table)"},
+            labels=shown("numbers (table)", "figure_funnel"),
         ),
         tex="<results>/paper/figure_funnel.tex",
     log:
@@ -78,14 +78,14 @@ rule figure_cost:
             "<results>/paper/figure_cost.png",
             caption="../report/cost.rst",
             category="Funnel and cost",
-            labels={"table": "cost", "what": "picture"},
+            labels=shown("picture", "figure_cost"),
         ),
         pdf="<results>/paper/figure_cost.pdf",
         drawn=report(
             "<results>/paper/figure_cost.csv",
             caption="../report/numbers.rst",
             category="Funnel and cost",
-            labels={"table": "cost", "what": "numbers (table)"},
+            labels=shown("numbers (table)", "figure_cost"),
         ),
         tex="<results>/paper/figure_cost.tex",
     log:

@@ -42,14 +42,14 @@ rule figure_5:
             "<results>/paper/figure_5.png",
             caption="../report/figure_5.rst",
             category="After the paper",
-            labels={"figure": "figure_5", "what": "picture"},
+            labels=shown("picture", "figure_5"),
         ),
         pdf="<results>/paper/figure_5.pdf",
         drawn=report(
             "<results>/paper/figure_5.csv",
             caption="../report/numbers.rst",
             category="After the paper",
-            labels={"figure": "figure_5", "what": "numbers (table)"},
+            labels=shown("numbers (table)", "figure_5"),
         ),
     log:
         "<results>/logs/paper/figure_5.log",
@@ -81,14 +81,14 @@ rule figure_6:
             "<results>/paper/figure_6.png",
             caption="../report/figure_6.rst",
             category="After the paper",
-            labels={"figure": "figure_6", "what": "picture"},
+            labels=shown("picture", "figure_6"),
         ),
         pdf="<results>/paper/figure_6.pdf",
         drawn=report(
             "<results>/paper/figure_6.csv",
             caption="../report/numbers.rst",
             category="After the paper",
-            labels={"figure": "figure_6", "what": "numbers (table)"},
+            labels=shown("numbers (table)", "figure_6"),
         ),
     log:
         "<results>/logs/paper/figure_6.log",

@@ -9,6 +9,24 @@ SHARDS = range(next(iter(PLANS.values())).shards)
 BASES = collect("<results>/{lmm}/seed{seed}/base/ckpt", lmm=PLANS, seed=SEEDS)
 # Tables and figures that name their arms in the config.
 PAPER = sorted({figure for plan in PLANS.values() for figure in plan.figures})
+# What each of these, and others after the paper's, is about.
+ABOUT = {
+    "table_1": "what self-improvement gains, by group",
+    "table_2": "ways to ask and to score",
+    "table_3": "pooling and distance",
+    "figure_3": "iterations, by sub-category",
+    "figure_4a": "number of prompts",
+    "figure_4b": "pairs a prompt",
+    "figure_5": "ways to make samples differ",
+    "figure_6": "DivDrop's rate",
+    "figure_7a": "DPO's beta",
+    "figure_7b": "KC-DPO's gamma",
+    "figure_audit": "own answers against the oracle's",
+    "figure_filters": "filters of pairs",
+    "figure_funnel": "what became of prompts, images and pairs",
+    "figure_cost": "seconds and memory of every stage",
+    "figure_judge": "how good a judge must be",
+}
 # What there is to look at: every run draws these, `snakemake figures` the last ones too, and those of PAPER.
 OF_EACH = {
     "figures/accuracy_{lmm}.png": "accuracy by iteration, with the controls",
@@ -18,14 +36,14 @@ OF_EACH = {
 OF_CONTINUOUS = {"figures/kc_dpo_curves.png": "how KC-DPO trained"}
 ON_REQUEST = {
     "gallery.html": "prompts by iterations, with questions, answers and verdicts: open it in a browser",
-    "paper/figure_audit.png": "own answers and scores against the oracle's",
-    "paper/figure_funnel.png": "what became of prompts, images and pairs",
-    "paper/figure_cost.png": "seconds and memory of every stage",
+    **{
+        f"paper/figure_{name}.png": ABOUT[f"figure_{name}"]
+        for name in ("audit", "funnel", "cost")
+    },
 }
 CONTINUOUS_ON_REQUEST = {
     "figures/divdrop_grid_continuous.png": "DivDrop's rates and layers",
-    "paper/figure_5.png": "ways to make samples differ, after the paper's figure 5",
-    "paper/figure_6.png": "DivDrop's rate, after the paper's figure 6",
+    **{f"paper/{name}.png": ABOUT[name] for name in ("figure_5", "figure_6")},
 }
 FIGURES = [
     *(f"<results>/{name}".format(lmm=lmm) for name in OF_EACH for lmm in PLANS),
@@ -213,6 +231,17 @@ def last_policy(wildcards):
     return f"{folder}/{arm.name}/iter{arm.iterations}/ckpt"
 
 
+def shown(what, name=None):
+    """A report's labels of a table or figure after the paper's, the wildcards' one without a name."""
+
+    def labels(wildcards):
+        figure = name or wildcards.figure
+        about = f": {ABOUT[figure]}" if figure in ABOUT else ""
+        return {"figure": f"{figure}{about}", "what": what}
+
+    return labels
+
+
 def what_will_be_made():
     """The arms and bases of this run, and what each ablation makes anew: the rest it shares with the arms before it."""
     lines = []
@@ -260,7 +289,7 @@ def where_to_look():
         },
         **ON_REQUEST,
         **{
-            f"paper/{name}.png": f"after the paper's {name.replace('_', ' ')}"
+            f"paper/{name}.png": ABOUT.get(name, "of the config's arms")
             for name in PAPER
         },
     }

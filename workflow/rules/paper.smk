@@ -34,14 +34,14 @@ rule paper:
             "<results>/paper/{figure}.png",
             caption="../report/paper.rst",
             category="After the paper",
-            labels={"figure": "{figure}", "what": "picture"},
+            labels=shown("picture"),
         ),
         pdf="<results>/paper/{figure}.pdf",
         drawn=report(
             "<results>/paper/{figure}.csv",
             caption="../report/numbers.rst",
             category="After the paper",
-            labels={"figure": "{figure}", "what": "numbers (table)"},
+            labels=shown("numbers (table)"),
         ),
     log:
         "<results>/logs/paper/{figure}.log",
@@ -68,14 +68,14 @@ use rule paper as paper_table with:
             "<results>/paper/{figure}.png",
             caption="../report/paper.rst",
             category="After the paper",
-            labels={"figure": "{figure}", "what": "picture"},
+            labels=shown("picture"),
         ),
         pdf="<results>/paper/{figure}.pdf",
         drawn=report(
             "<results>/paper/{figure}.csv",
             caption="../report/numbers.rst",
             category="After the paper",
-            labels={"figure": "{figure}", "what": "numbers (table)"},
+            labels=shown("numbers (table)"),
         ),
         latex="<results>/paper/{figure}.tex",
     wildcard_constraints:
