@@ -44,7 +44,10 @@ def draw(results: Results, out: Path) -> None:
         _name(ax, data)
     notes = [note for lmm, data in tables.items() for note in (f"{runs_note(results, lmm)}.", _answer(lmm, data))]
     notes.append("Labels: share of answers that are swapped. Ties count as wrong, so chance is below 50 %.")
-    finish(figure, pd.concat(tables.values()), out, notes)
+    data = pd.concat(tables.values())
+    if (data.seeds > 1).any():
+        notes[-1] += " Pale bars: all seeds."
+    finish(figure, data, out, notes)
 
 
 def numbers(results: Results, lmm: str) -> pd.DataFrame:
