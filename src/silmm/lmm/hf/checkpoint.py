@@ -1,0 +1,192 @@
+"""silmm's checkpoints of LMMs whose weights are someone else's: a small folder with LoRA that names the weights.
+
+`config.json` says where the weights are and what they must be (`silmm.lmm.hf.folder.fingerprint`), the two adapter
+files are peft's own, `README.md` is the model card. The weights are never copied.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from silmm.atomic import atomic_dir
+from silmm.errors import InputError
+from silmm.lmm.hf import folder as folders
+from silmm.lmm.hf import lora
+
+CONFIG = "config.json"
+DTYPES = ("float32", "bfloat16")
+
+
+def no_side(weights: Mapping[str, Path], side: int | None) -> None:
+    """Raise InputError for any side: of a family whose pictures have one size."""
+    if side is not None:
+        raise InputError(f"side is {side}: pictures of this LMM have one size: leave it out")
+
+
+class Family(NamedTuple):
+    """What a family of LMMs has to say for its checkpoints."""
+
+    name: str
+    title: str
+    roles: tuple[str, ...]  # which weights it needs
+    adapted: str  # the role that carries the LoRA
+    model_class: str  # transformers' name, for the card
+    licence: str  # of the weights, a sentence for the card
+    regex: str  # whole names of the layers that LoRA adapts
+    check: Callable[[Mapping[str, Path]], None]  # raises InputError where the weights or the tokenizer will not do
+    skeleton: Callable[[Mapping[str, Path]], Any]  # the adapted transformers model on the meta device
+    check_side: Callable[[Mapping[str, Path], int | None], Any] = no_side  # raises InputError where it cannot be drawn
+
+
+class Settings(NamedTuple):
+    """What config.json says."""
+
+    family: str
+    weights: dict[str, Path]  # by role; relative paths are from the working folder, as everywhere in silmm
+    fingerprint: dict[str, str]  # of these weights
+    rank: int
+    alpha: int
+    dtype: str
+    rows: int  # sequences a forward pass: what memory allows, results do not depend on it
+    side: int | None  # pixels along a drawn picture's side, where the family lets one choose; None: its own
+
+
+def family_of(name: str) -> Family:
+    """The family of this name. Raises InputError where there is none."""
+    if name == "janus":
+        from silmm.lmm.janus.checkpoint import FAMILY
+
+        return FAMILY
+    if name == "emu3":
+        from silmm.lmm.emu3.checkpoint import FAMILY as EMU3
+
+        return EMU3
+    raise InputError(f"family is {name!r}: expected emu3 or janus")
+
+
+def adopt(
+    family: str, weights: Mapping[str, Path], out: Path, *, rank: int, alpha: int, dtype: str, rows: int, seed: int,
+    side: int | None = None,
+) -> None:  # fmt: skip
+    """Write a checkpoint of an LMM as its publishers left it: LoRA that changes nothing, drawn from the seed.
+
+    Raises InputError where the weights will not do, a setting is wrong, or `out` holds something else.
+    """
+    known = family_of(family)
+    _same("weights", set(weights), set(known.roles))
+    if out.exists() and not (out / lora.CONFIG).is_file() and (out.is_file() or any(out.iterdir())):
+        raise InputError(f"{out}: neither empty nor a checkpoint of {family}: give a new folder")
+    weights = {role: Path(weights[role]) for role in known.roles}
+    known.check(weights)
+    known.check_side(weights, side)
+    marks = {role: folders.fingerprint(path) for role, path in weights.items()}
+    settings = Settings(family, dict(weights), marks, rank, alpha, dtype, rows, side)
+    _validate(settings, f"adopting {family}")
+    bare = lora.attach(known.skeleton(weights), regex=known.regex, rank=rank, alpha=alpha, seed=None)
+    tensors = lora.initial({name: tuple(t.shape) for name, t in lora.weights(bare).items()}, seed)
+    with atomic_dir(out) as folder:
+        lora.write(tensors, bare.peft_config["default"], folder, base=str(weights[known.adapted]))
+        write(settings, folder)
+
+
+def write(settings: Settings, folder: Path) -> None:
+    """Write config.json and the model card into a folder that the adapter's files are in."""
+    fields = {
+        "silmm_family": settings.family,
+        "weights": {role: str(path) for role, path in settings.weights.items()},
+        "fingerprint": settings.fingerprint,
+        "lora": {"rank": settings.rank, "alpha": settings.alpha},
+        "dtype": settings.dtype,
+        "rows": settings.rows,
+    } | ({} if settings.side is None else {"side": settings.side})
+    (folder / CONFIG).write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_card(settings), encoding="utf-8")
+
+
+def read(folder: Path) -> Settings:
+    """Read config.json and see that the weights are there, and still the same.
+
+    Raises InputError where a field is missing or wrong, the weights are not whole, or they are others.
+    """
+    file = folder / CONFIG
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        settings = Settings(
+            fields["silmm_family"],
+            {role: Path(path) for role, path in fields["weights"].items()},
+            dict(fields["fingerprint"]),
+            fields["lora"]["rank"],
+            fields["lora"]["alpha"],
+            fields["dtype"],
+            fields["rows"],
+            fields.get("side"),
+        )
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file: {folder} is not a checkpoint folder") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file}: not the config of an adopted LMM ({error!r}): adopt the weights again") from None
+    _validate(settings, str(file))
+    known = family_of(settings.family)
+    _same(f"{file}: weights", set(settings.weights), set(known.roles))
+    for role, path in settings.weights.items():
+        if not path.is_dir():
+            raise InputError(
+                f"{file}: weights.{role} is {path}: no such folder here: work where it is, or put its path there"
+            )
+        found = folders.fingerprint(path)
+        if found != settings.fingerprint.get(role):
+            raise InputError(
+                f"{path}: other weights than {file} was made with (fingerprint {found}, expected"
+                f" {settings.fingerprint.get(role)}): give those, or adopt these anew"
+            )
+    return settings
+
+
+def _validate(settings: Settings, where: str) -> None:
+    """InputError naming the first field with a wrong value."""
+    for name in ("rank", "alpha", "rows", "side"):
+        value = getattr(settings, name)
+        if (value is not None or name != "side") and (type(value) is not int or value < 1):
+            raise InputError(f"{where}: {name} is {value!r}: expected a whole number of at least 1")
+    if settings.dtype not in DTYPES:
+        raise InputError(f"{where}: dtype is {settings.dtype!r}: expected {' or '.join(DTYPES)}")
+
+
+def _same(what: str, found: set[str], expected: set[str]) -> None:
+    if found != expected:
+        given, wanted = (", ".join(sorted(names)) or "none" for names in (found, expected))
+        raise InputError(f"{what}: roles are {given}: expected {wanted}")
+
+
+def _card(settings: Settings) -> str:
+    """README.md: what it is, what it stands on, how to use it without silmm."""
+    family = family_of(settings.family)
+    listed = "\n".join(f"- {role}: `{path}`" for role, path in settings.weights.items())
+    return f"""---
+library_name: peft
+tags: [silmm, lora, text-to-image]
+---
+# {family.title}, adapted by silmm
+
+A LoRA adapter (rank {settings.rank}, alpha {settings.alpha}) on the language model's attention and MLP projections,
+made by silmm, a laboratory for self-improving large multimodal models (SILMM, arXiv 2412.05818).
+
+It stands on these weights, which are not part of this folder:
+
+{listed}
+
+{family.licence} What this adapter is used for falls under that licence, too.
+
+`silmm draw PROMPT --ckpt .` draws with it, `silmm ask IMAGE QUESTION --ckpt .` asks it. Without silmm:
+
+```python
+from peft import PeftModel
+from transformers import {family.model_class}
+
+base = {family.model_class}.from_pretrained("{settings.weights[family.adapted]}")
+model = PeftModel.from_pretrained(base, ".")
+```
+"""
