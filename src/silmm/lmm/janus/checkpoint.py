@@ -1,0 +1,68 @@
+"""Checkpoints of Janus: which weights it needs, what is refused, and how a checkpoint becomes an `LMM`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from silmm.lmm.hf import checkpoint, folder, lora
+from silmm.lmm.hf.checkpoint import Family
+
+if TYPE_CHECKING:
+    from silmm.lmm.janus.lmm import JanusLMM
+
+# Attention and MLP of the language model; the vision tower has layers of like names.
+REGEX = r"model\.language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
+
+
+def check(weights: Mapping[str, Path]) -> None:
+    """Raise InputError where weights, tokenizer or chat template will not do. Reads no weights."""
+    from silmm.lmm.janus import layout
+    from silmm.lmm.janus import weights as loader
+
+    path = weights["model"]
+    folder.check(path, family="janus", model_type="janus")
+    config = loader.read_config(path)
+    processor = loader.load_processor(path)
+    loader.check_tokens(path, config, processor)
+    layout.check_template(path, processor)
+
+
+def skeleton(weights: Mapping[str, Path]) -> Any:
+    """The model on torch's meta device."""
+    from silmm.lmm.janus import weights as loader
+
+    return loader.skeleton(weights["model"])
+
+
+FAMILY = Family(
+    name="janus",
+    title="Janus",
+    roles=("model",),
+    adapted="model",
+    model_class="JanusForConditionalGeneration",
+    licence="Janus' weights are published under the DeepSeek Model License, which restricts what they may be used for.",
+    regex=REGEX,
+    check=check,
+    skeleton=skeleton,
+)
+
+
+def load(path: Path) -> JanusLMM:
+    """The LMM of a checkpoint folder.
+
+    Raises InputError where it is not whole, or its weights are others than it was made with, or will not do.
+    """
+    import torch
+
+    from silmm.lmm.janus import weights as loader
+    from silmm.lmm.janus.lmm import JanusLMM
+
+    settings = checkpoint.read(path)
+    check(settings.weights)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    weights = loader.load(settings.weights["model"], dtype=settings.dtype, rows=settings.rows, device=device)
+    adapted = lora.attach(weights.model, regex=REGEX, rank=settings.rank, alpha=settings.alpha, seed=None)
+    lora.restore(adapted, path)
+    return JanusLMM(weights, adapted, settings)
