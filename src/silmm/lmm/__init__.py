@@ -29,4 +29,14 @@ def load(folder: Path) -> LMM:
         from silmm.lmm.shapeworld import checkpoint_continuous
 
         return checkpoint_continuous.load(Path(folder))
-    raise InputError(f"{config}: silmm_family is {family!r}: expected shapeworld_discrete or shapeworld_continuous")
+    if family == "emu3":
+        from silmm.lmm.emu3 import checkpoint as emu3
+
+        return emu3.load(Path(folder))
+    if family == "janus":
+        from silmm.lmm.janus import checkpoint as janus
+
+        return janus.load(Path(folder))
+    raise InputError(
+        f"{config}: silmm_family is {family!r}: expected emu3, janus, shapeworld_discrete or shapeworld_continuous"
+    )

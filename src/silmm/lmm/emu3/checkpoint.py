@@ -1,0 +1,99 @@
+"""Checkpoints of Emu3: which weights it needs, what is refused, and how a checkpoint becomes an `LMM`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from silmm.errors import InputError
+from silmm.lmm.hf import checkpoint, folder, lora
+from silmm.lmm.hf.checkpoint import Family
+
+if TYPE_CHECKING:
+    from silmm.lmm.emu3.lmm import Emu3LMM
+
+# Attention and MLP of the language model; the VQ tokenizer has layers of like names.
+REGEX = r"model\.text_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
+AREA = 518_400  # pixels of a drawn picture where nothing says otherwise: 720 x 720, as transformers' processor has it
+MARKERS = 3  # tokens behind a picture's rows: end of frame, end of image, end of text
+
+
+def check(weights: Mapping[str, Path]) -> None:
+    """Raise InputError where weights, tokenizer or chat template of a role will not do. Reads no weights."""
+    from silmm.lmm.emu3 import layout, names
+    from silmm.lmm.emu3.weights import load_processor, read_config
+
+    for role, path in weights.items():
+        folder.check(path, family="emu3", model_type="emu3")
+        config, processor = read_config(path), load_processor(path)
+        names.read(path, config, processor.tokenizer)
+        if role == "chat":
+            layout.check_template(path, processor)
+
+
+def side_of(weights: Mapping[str, Path], side: int | None) -> int:
+    """The side of drawn pictures in pixels: as given, or by `image_area` of config.json, or 720.
+
+    Raises InputError where no such picture can be drawn.
+    """
+    from silmm.lmm.emu3.weights import read_config
+
+    config = read_config(weights["gen"])
+    side = side or round(getattr(config, "image_area", AREA) ** 0.5)
+    factor = 2 ** (len(config.vq_config.channel_multiplier) - 1)
+    if side % factor:
+        raise InputError(f"side is {side} pixels: Emu3's visual tokens are {factor} wide: must be a multiple of that")
+    width, most = side // factor, config.text_config.max_position_embeddings
+    if width * (width + 1) + MARKERS > most:
+        raise InputError(
+            f"side is {side} pixels, which take {width * (width + 1) + MARKERS} tokens: {weights['gen']} was made for"
+            f" {most} at most: choose a smaller side"
+        )
+    return side
+
+
+def skeleton(weights: Mapping[str, Path]) -> Any:
+    """The model that learns, on torch's meta device."""
+    from silmm.lmm.emu3 import weights as loader
+
+    return loader.skeleton(weights["gen"])
+
+
+FAMILY = Family(
+    name="emu3",
+    title="Emu3",
+    roles=("gen", "chat"),
+    adapted="gen",
+    model_class="Emu3ForConditionalGeneration",
+    licence="Emu3's weights are published under the Apache licence 2.0.",
+    regex=REGEX,
+    check=check,
+    skeleton=skeleton,
+    check_side=side_of,
+)
+
+
+def load(path: Path) -> Emu3LMM:
+    """The LMM of a checkpoint folder; both roles share their memory where they are one folder.
+
+    Raises InputError where it is not whole, or its weights are others than it was made with, or will not do.
+    """
+    import torch
+
+    from silmm.lmm.emu3 import weights as loader
+    from silmm.lmm.emu3.lmm import Emu3LMM
+
+    settings = checkpoint.read(path)
+    check(settings.weights)
+    side = side_of(settings.weights, settings.side)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    folders = {role: given.resolve() for role, given in settings.weights.items()}
+    loaded = {
+        one: loader.load(one, dtype=settings.dtype, rows=settings.rows, device=device)
+        for one in dict.fromkeys(folders.values())
+    }
+    gen, chat = (loaded[folders[role]] for role in ("gen", "chat"))
+    adapted = lora.attach(gen.model, regex=REGEX, rank=settings.rank, alpha=settings.alpha, seed=None)
+    lora.restore(adapted, path)
+    return Emu3LMM(gen, chat, adapted, settings, side)

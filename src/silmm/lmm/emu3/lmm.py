@@ -1,0 +1,148 @@
+"""Emu3 as an `LMM` (see `silmm.lmm.interface`): the weights `gen` draw and learn, `chat` writes, asks and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import Parameter
+
+from silmm.errors import InputError
+from silmm.lmm.emu3 import draw, layout
+from silmm.lmm.emu3.weights import Emu3Weights
+from silmm.lmm.hf import checkpoint, lora, text
+from silmm.lmm.hf.branches import packed_width, yes_no
+from silmm.lmm.hf.decoder import forward, new_cache
+from silmm.lmm.interface import Drawn, Sampling
+from silmm.open_language.instructions import ask_instruction, write_instruction
+
+WRITE_TOKENS = 64  # a prompt is asked for in at most twenty words
+
+
+class Emu3LMM:
+    """An `LMM`; where both roles are one set of weights, the policy's LoRA serves both."""
+
+    world = "open"
+    images = "discrete"
+
+    def __init__(
+        self, gen: Emu3Weights, chat: Emu3Weights, adapted: Any, settings: checkpoint.Settings, side: int
+    ) -> None:
+        """`adapted`: peft's model around `gen.model`. `side`: of a drawn picture, in pixels."""
+        self.gen, self.chat, self.adapted, self.settings, self.side = gen, chat, adapted, settings, side
+        self.length = (side // gen.factor) ** 2
+        self.yes_no_words = text.yes_no_ids(chat.processor.tokenizer)
+
+    # ---- writing -------------------------------------------------------------------------------------------------
+
+    def write(self, subcategories: Sequence[str], keys: Sequence[tuple], *, temperature: float) -> list[str]:
+        """An answer to the instruction to write one prompt, each."""
+        instructions = [write_instruction(name, key) for name, key in zip(subcategories, keys, strict=True)]
+        prefixes = layout.text_prefixes(self.chat.processor, instructions)
+        ids = text.sample(self.chat.text, prefixes, length=WRITE_TOKENS, keys=keys, temperature=temperature)
+        return self._decode(ids)
+
+    def ask(self, prompts: Sequence[str], *, max_tokens: int) -> list[str]:
+        """An answer to the instruction to split each prompt into questions, greedily."""
+        prefixes = layout.text_prefixes(self.chat.processor, [ask_instruction(prompt) for prompt in prompts])
+        return self._decode(text.sample(self.chat.text, prefixes, length=max_tokens))
+
+    def _decode(self, rows: Sequence[list[int]]) -> list[str]:
+        return [self.chat.processor.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in rows]
+
+    # ---- drawing -------------------------------------------------------------------------------------------------
+
+    def draw(self, prompts: Sequence[str], keys: Sequence[Sequence[tuple]], sampling: Sampling) -> Drawn:
+        """Codes `[P, N, L]` of the VQ tokenizer: a visual token's number is the code in its name."""
+        return Drawn(draw.draw(self.gen, prompts, keys, sampling, self.side))
+
+    def token_logps(self, prompts: Sequence[str], tokens_BL: np.ndarray) -> Tensor:
+        """Log-probs float32 `[B, L]`, renormalised over the visual tokens as they are drawn, without guidance."""
+        return draw.token_logps(self.gen, prompts, self._own(tokens_BL), self.side)
+
+    @torch.no_grad()
+    def render(self, tokens_NL: np.ndarray) -> np.ndarray:
+        """Pictures uint8 `[n, side, side, 3]`, decoded one at a time: convolutions of a batch may round differently."""
+        width = self.side // self.gen.factor
+        codes = torch.from_numpy(self._own(tokens_NL)).to(self.gen.visual_C.device)
+        out = np.empty((len(codes), self.side, self.side, 3), np.uint8)
+        for i, code_L in enumerate(codes):
+            pixels = self.gen.model.model.vqmodel.decode(code_L.reshape(1, width, width)).float().cpu()
+            out[i] = self.gen.processor.postprocess(list(pixels), return_tensors="PIL.Image.Image")["pixel_values"][0]
+        return out
+
+    def _own(self, tokens_NL: np.ndarray) -> np.ndarray:
+        """Codes int64. Raises InputError for those of pictures of another size."""
+        if tokens_NL.shape[1] != self.length:
+            raise InputError(
+                f"pictures of {tokens_NL.shape[1]} visual tokens: expected {self.length}, of {self.side} x {self.side}"
+                " pixels: they were drawn with another side; draw them anew"
+            )
+        return np.asarray(tokens_NL, np.int64)
+
+    # ---- looking -------------------------------------------------------------------------------------------------
+
+    def answer(self, tokens_NL: np.ndarray, questions: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """(p_yes, p_no) `[Q_i, 2]`: pictures are rendered, then looked at."""
+        return self.look(list(self.render(tokens_NL)), questions)
+
+    def look(self, images: Sequence[np.ndarray], questions: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """(p_yes, p_no) float32 `[Q_i, 2]`, over the whole vocabulary. The processor brings each picture to a size
+        between its own `min_pixels` and `max_pixels`; it is read once for all its questions."""
+        return [self._look(image, asked) for image, asked in zip(images, questions, strict=True)]
+
+    @torch.no_grad()
+    def _look(self, image: np.ndarray, questions: Sequence[str]) -> np.ndarray:
+        if not questions:
+            return np.zeros((0, 2), np.float32)
+        processor, model = self.chat.processor, self.chat.text
+        device = model.head.weight.device
+        (before, *_), afters = zip(*(layout.split_at_image(processor, q) for q in questions), strict=True)
+        inputs = processor(
+            images=[Image.fromarray(image).convert("RGB")], text=[before + processor.image_token], return_tensors="pt"
+        ).to(device)
+        ids = inputs.input_ids
+        picture = self.chat.model.model.get_image_tokens(inputs.pixel_values, inputs.image_sizes)
+        ids[ids == processor.image_token_id] = picture.to(ids.dtype)
+        branches = [[processor.tokenizer.encode(after, add_special_tokens=False) for after in afters]]
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        cache = new_cache(model.decoder, ids.shape[1] + packed_width(branches))
+        forward(model.decoder, model.embed(ids), mask, cache)
+        return yes_no(model, cache, mask, branches, self.yes_no_words)[0]
+
+    # ---- learning ------------------------------------------------------------------------------------------------
+
+    def text_nll(self, pairs: Sequence[tuple[str, str, str]]) -> Tensor:
+        """Mean negative log-likelihood of (task, input, output); without gradients where `chat` is other weights than
+        `gen`, for then no step of the policy changes it."""
+        instructions = [
+            write_instruction(given, ("text",)) if task == "write" else ask_instruction(given)
+            for task, given, _ in pairs
+        ]
+        tokenizer = self.chat.processor.tokenizer
+        prefixes = layout.text_prefixes(self.chat.processor, instructions)
+        outputs = [
+            [*tokenizer.encode(" " + output, add_special_tokens=False), tokenizer.eos_token_id] for *_, output in pairs
+        ]
+        return text.nll(self.chat.text, list(zip(prefixes, outputs, strict=True)))
+
+    def parameters(self) -> list[Parameter]:
+        """The LoRA weights, float32."""
+        return lora.parameters(self.adapted)
+
+    @contextmanager
+    def without_adapter(self) -> Iterator[None]:
+        """Inside, the policy is the base."""
+        with self.adapted.disable_adapter():
+            yield
+
+    def save(self, folder: Path) -> None:
+        """Write the LoRA and what it stands on; the base's weights stay where they are."""
+        lora.save(self.adapted, folder, base=str(self.settings.weights["gen"]))
+        checkpoint.write(self.settings, folder)
