@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import subprocess
 import sys
 import types
@@ -62,6 +63,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         "stats": "stats.json",
         "state": "state",
         "lmm": "discrete",
+        "family": "janus",
         "shipped": "ckpt",
         "start": "ckpt",
     }
@@ -140,6 +142,7 @@ def test_the_workflow_s_options_make_the_workflow_s_settings(stage: str, calls: 
     """`Plan.options` is what the rules write on the command line."""
     changed = {
         "pretrain": {"steps": 7, "lr": 1e-5},
+        "adopt": {"weights": "a folder", "rank": 4, "dtype": "float32"},
         "prompts": {"n": 9},
         "images": {"top_p": 1.0},
         "questions": {"max_tokens": 8},
@@ -150,7 +153,7 @@ def test_the_workflow_s_options_make_the_workflow_s_settings(stage: str, calls: 
     }[stage]
     arms: dict[str, Any] = {"main": "a", "arms": {"a": {}}, stage: changed}
     made = plan({"lmms": ["discrete"], "seeds": [0], "shards": 1, "iterations": 1, "control_iterations": 1, **arms})
-    assert cli.main(command(stage, inputs) + made.options(stage).split()) == 0
+    assert cli.main(command(stage, inputs) + shlex.split(made.options(stage))) == 0
     assert calls[0][0] == made.settings[stage]
     assert calls[0][0] != STAGES[stage]()
 

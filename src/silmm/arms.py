@@ -24,8 +24,11 @@ from typing import Any, NamedTuple
 from silmm.errors import InputError
 from silmm.settings import STAGES, check
 
-ARM_STAGES = tuple(name for name in STAGES if name != "pretrain")  # the arms of a seed share its base
-LMMS = ("discrete", "continuous")
+BASE_STAGES = ("pretrain", "adopt")  # the arms of a seed share its base
+ARM_STAGES = tuple(name for name in STAGES if name not in BASE_STAGES)
+SHAPEWORLD = ("discrete", "continuous")  # trained here, and judged by the oracle
+ADOPTED = ("emu3", "janus")  # pretrained LMMs of the open world: no oracle judges them
+LMMS = (*SHAPEWORLD, *ADOPTED)
 OF_LMM = ("main", "arms", "ablations", "figures", *STAGES)  # what an LMM's own section may change
 KEYS = ("lmms", "seeds", "shards", "iterations", "control_iterations", "shipped", "pathvars", *OF_LMM, *LMMS)
 
@@ -157,6 +160,12 @@ _WORDS = {"true": True, "false": False, "null": None, "~": None}
 # --- from the config ----------------------------------------------------------------------------------------------
 
 
+def of_lmm(lmm: str) -> tuple[str, ...]:
+    """The keys of an LMM's own section: what makes its base is its own kind's, and only the oracle judges."""
+    others = ("pretrain", "evaluate", "ablations", "figures") if lmm in ADOPTED else ("adopt",)
+    return tuple(key for key in OF_LMM if key not in others)
+
+
 def plans(config: Mapping[str, Any]) -> dict[str, Plan]:
     """The plan of every LMM that the config names; raises what `plan` raises."""
     return {lmm: plan(config, lmm) for lmm in _list(config, "lmms", str, LMMS)}
@@ -174,13 +183,28 @@ def plan(config: Mapping[str, Any], lmm: str = LMMS[0]) -> Plan:
     _list(config, "lmms", str, LMMS)
     own = _section(config, lmm)
     for key in own:
-        if key not in OF_LMM:
-            raise InputError(f"config: unknown key '{lmm}.{key}'; known are {', '.join(OF_LMM)}")
+        if key not in of_lmm(lmm):
+            raise InputError(f"config: unknown key '{lmm}.{key}'; known are {', '.join(of_lmm(lmm))}")
     try:
-        return _plan({**config, **{key: _merged(config.get(key), value) for key, value in own.items()}}, lmm)
+        made = _plan({**config, **{key: _merged(config.get(key), value) for key, value in own.items()}}, lmm)
     except InputError as error:
         _plan(config, lmm)  # if the general sections are wrong without it, that is what to say
         raise InputError(str(error).replace("config: ", f"config: {lmm}: ", 1)) from None
+    if lmm in ADOPTED:
+        _check_adopted(made, lmm)
+    return made
+
+
+def _check_adopted(made: Plan, lmm: str) -> None:
+    """InputError where a pretrained LMM has no weights, or an arm that would only be judged."""
+    if not made.settings["adopt"].weights:
+        raise InputError(f"config: {lmm}.adopt.weights is '': must be the folder of the model's weights")
+    for arm in made.arms.values():
+        if not arm.train:
+            raise InputError(
+                f"config: {lmm}: arms.{arm.name} trains nothing and is only judged, which takes ShapeWorld's oracle:"
+                f" take it away ({lmm}: {{arms: {{{arm.name}: null}}}})"
+            )
 
 
 def _merged(general: Any, own: Any) -> Any:
@@ -321,11 +345,11 @@ def _list(config: Mapping[str, Any], key: str, kind: type, choices: tuple[Any, .
 
 def _shipped(section: Mapping[str, Any]) -> dict[str, dict[int, str]]:
     """{lmm: {seed: folder}}; a folder of null is left out: it says that there is none."""
-    folders: dict[str, dict[int, str]] = {lmm: {} for lmm in LMMS}
+    folders: dict[str, dict[int, str]] = {lmm: {} for lmm in SHAPEWORLD}
     for lmm in section:
         for seed, folder in _section(section, lmm, "shipped.").items():
             where = f"shipped.{lmm}.{seed}"
-            if not str(seed).isdecimal() or lmm not in LMMS or not (folder is None or isinstance(folder, str)):
+            if not str(seed).isdecimal() or lmm not in SHAPEWORLD or not (folder is None or isinstance(folder, str)):
                 raise InputError(f"config: {where} is {folder!r}: must be LMM: {{SEED: FOLDER}}")
             if folder is not None:
                 folders[lmm][int(seed)] = folder

@@ -12,7 +12,7 @@ import typing
 from pathlib import Path
 from typing import Any, NoReturn
 
-from silmm.arms import LMMS, flag
+from silmm.arms import ADOPTED, SHAPEWORLD, flag
 from silmm.errors import InputError
 from silmm.report.entries import CONTROL, ROLES
 from silmm.settings import STAGES, Images
@@ -58,8 +58,8 @@ def _policy(text: str) -> dict[str, Any]:
     fields = dict(part.partition("=")[::2] for part in names.split(","))
     if not folder or sorted(fields) != ["iteration", "lmm"] or not fields["iteration"].isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is no lmm=...,iteration=...,dir=...")
-    if fields["lmm"] not in LMMS:
-        raise argparse.ArgumentTypeError(f"'{text}': lmm is {fields['lmm']!r}: choose one of {', '.join(LMMS)}")
+    if fields["lmm"] not in SHAPEWORLD:
+        raise argparse.ArgumentTypeError(f"'{text}': lmm is {fields['lmm']!r}: choose one of {', '.join(SHAPEWORLD)}")
     return {"lmm": fields["lmm"], "iteration": int(fields["iteration"]), "dir": Path(folder)}
 
 
@@ -108,7 +108,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "stats": {**_FILE, "help": "counts and measurements to write beside it"},
     "state": {**_DIR, "help": "folder of resumable training state"},
     "gains-out": {**_FILE, "help": "gains.csv to write: paired differences to the base and between arms"},
-    "lmm": {"choices": LMMS, "default": LMMS[0], "help": "which of ShapeWorld's LMMs"},
+    "lmm": {"choices": SHAPEWORLD, "default": SHAPEWORLD[0], "help": "which of ShapeWorld's LMMs"},
+    "family": {"choices": ADOPTED, "help": "what kind of LMM it is"},
     "seed": {"type": _not_negative, "default": 0, "help": "every random draw is keyed by it"},
     "iteration": {"type": _above_zero, "metavar": "T", "help": "number of the iteration, from 1"},
     "shard": {"type": _shard, "default": (0, 1), "metavar": "I/N", "help": "the I-th of N parts, from 0"},
@@ -143,6 +144,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 # The options of each stage, in the order of --help; [x] is optional.
 STAGE_OPTIONS = {
     "pretrain": "lmm seed out state [shipped] [start]",
+    "adopt": "family seed out",
     "prompts": "ckpt seed iteration out stats",
     "images": "ckpt prompts seed iteration shard out",
     "questions": "ckpt prompts out stats",

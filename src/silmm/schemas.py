@@ -72,7 +72,8 @@ class QuestionStats:
     malformed: int
     duplicate: int
     malformed_share: float  # of all questions written
-    coverage: float  # mean share of a prompt's units that a question asks about
+    coverage: float | None  # mean share of a prompt's units that a question asks about; None in the open world
+    fallback: int  # prompts without own questions that are their own question, among `questions`
 
 
 @dataclass(frozen=True)

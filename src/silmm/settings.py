@@ -38,6 +38,19 @@ class Pretrain:
 
 
 @dataclass(frozen=True)
+class Adopt:
+    """Make a base of a pretrained LMM: its weights where they are, and a LoRA adapter that changes nothing yet."""
+
+    weights: str = _doc("", "folder of the model in transformers' layout (Emu3: the one that generates)")
+    chat: str = _doc("", "Emu3: folder of the model that writes and answers; empty: the same")
+    rank: int = _doc(64, "LoRA's rank", low=1)
+    alpha: int = _doc(128, "LoRA's alpha: its output is scaled by alpha / rank", low=1)
+    dtype: str = _doc("bfloat16", "of the frozen weights; LoRA's are float32", choices=("bfloat16", "float32"))
+    rows: int = _doc(16, "most sequences per forward pass: results do not depend on it, memory does", low=1)
+    side: int = _doc(0, "Emu3: side of its square pictures in pixels (0: what the checkpoint says)", low=0)
+
+
+@dataclass(frozen=True)
 class Prompts:
     """Step 1: the policy writes compositional prompts."""
 
@@ -87,6 +100,11 @@ class Questions:
         choices=("self", "prompt", "phrase"),
     )
     max_tokens: int = _doc(80, "longest answer in tokens", low=1)
+    fallback: str = _doc(
+        "none",
+        "a prompt for which the policy wrote no well-formed question has none, or is one itself",
+        choices=("none", "prompt"),
+    )
 
 
 @dataclass(frozen=True)
@@ -138,6 +156,9 @@ class Align:
     )
     lr: float = _doc(5e-4, "peak learning rate", low=0.0)
     batch: int = _doc(64, "pairs per optimiser step", low=1)
+    rows: int = _doc(
+        0, "pairs per forward pass: gradients of a batch are summed up from so many at a time (0: all at once)", low=0
+    )
     epochs: int = _doc(1, "passes over the pairs", low=1)
 
 
@@ -153,6 +174,7 @@ class Evaluate:
 
 STAGES: dict[str, type] = {
     "pretrain": Pretrain,
+    "adopt": Adopt,
     "prompts": Prompts,
     "images": Images,
     "questions": Questions,

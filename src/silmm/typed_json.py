@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import types
 import typing
 from collections.abc import Iterable
 from functools import cache
@@ -18,7 +19,8 @@ _NAMES = {"str": "a text", "int": "a whole number", "float": "a number", "bool":
 def parse(text: str, kind: type, extra: bool = False) -> Any:
     """An instance of the dataclass `kind`; with `extra`, keys beyond its fields are ignored, not refused.
 
-    Fields may be str, int, float, bool, `tuple[X, ...]`, `dict[str, X]` and dataclasses. Raises RecordError.
+    Fields may be str, int, float, bool, `X | None`, `tuple[X, ...]`, `dict[str, X]` and dataclasses. Raises
+    RecordError.
     """
     try:
         value = json.loads(text)
@@ -40,6 +42,8 @@ def short(value: Any) -> str:
 
 def _typed(value: Any, hint: Any, name: str, extra: bool = False) -> Any:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return None if value is None else _typed(value, inner[0], name, extra)
     if origin is tuple and isinstance(value, list):
         return tuple(_typed(item, inner[0], f"{name}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):

@@ -12,7 +12,7 @@ from silmm.errors import RecordError
 from silmm.records import INDEX, PAIRS, SCORES, PairStats, PromptStats, QuestionStats, Table, write_json, write_table
 from silmm.report.cost import LOOP, cost
 from silmm.report.entries import Step
-from silmm.report.funnel import STEPS, counts, funnel
+from silmm.report.funnel import OPEN, SHAPEWORLD, STEPS, counts, funnel
 
 from .program import run_program
 
@@ -31,7 +31,7 @@ def iteration(folder: Path, kept: int = 3, ties: int = 1) -> Path:
     """Four drafts of prompts and more, two images of two pictures each; the last prompt has no question."""
     dropped = {"invalid": 1, "off_category": 0, "held_out": 2, "duplicate": 0, "unfilled": 1}
     write_json(folder / "prompts.stats.json", PromptStats(kept, kept + 3, dropped))
-    write_json(folder / "qa.stats.json", QuestionStats(kept, 1, 2 * kept, 4, 5, 0.1, 0.9))
+    write_json(folder / "qa.stats.json", QuestionStats(kept, 1, 2 * kept, 4, 5, 0.1, 0.9, 0))
     keys = [(f"p{i}", k, noise) for i in range(kept) for k in range(2) for noise in range(2)]
     for shard in range(2):
         mine = [key for key in keys if (int(key[0][1:]) + shard) % 2]
@@ -48,13 +48,27 @@ def iteration(folder: Path, kept: int = 3, ties: int = 1) -> Path:
 
 def test_the_funnel_counts_what_is_in_the_files(tmp_path: Path) -> None:
     found = counts(iteration(tmp_path))
-    assert list(found) == list(STEPS)
+    assert list(found) == [name for name in STEPS if name in SHAPEWORLD or name not in OPEN]
     assert (found["prompts_drafted"], found["prompts_kept"], found["prompts_held_out"]) == (6, 3, 2)
     assert (found["images_drawn"], found["pictures_drawn"], found["images_scored"]) == (6, 12, 4)
     assert (found["questions_kept"], found["questions_malformed"], found["questions_duplicate"]) == (6, 4, 5)
     assert (found["prompts_scored"], found["prompts_without_questions"], found["prompts_tied"]) == (2, 1, 1)
     assert (found["pairs_drafted"], found["pairs_tie"], found["pairs_small_gap"], found["pairs_kept"]) == (4, 1, 2, 1)
     assert found["prompts_paired"] == 1
+
+
+def test_an_lmm_of_the_open_world_has_its_own_reasons(tmp_path: Path) -> None:
+    iteration(tmp_path)
+    dropped = {name.removeprefix("prompts_"): i for i, name in enumerate(OPEN)}
+    write_json(tmp_path / "prompts.stats.json", PromptStats(3, 20, {**dropped, "duplicate": 0, "unfilled": 1}))
+    write_json(tmp_path / "qa.stats.json", QuestionStats(3, 1, 6, 4, 5, 0.1, None, 2))
+    found = counts(tmp_path)
+    assert {name: found[name] for name in OPEN} == dict(zip(OPEN, range(len(OPEN)), strict=True))
+    assert found["questions_fallback"] == 2
+    assert "prompts_held_out" not in found and "prompts_invalid" not in found
+    write_json(tmp_path / "prompts.stats.json", PromptStats(3, 20, {**dropped, "held_out": 0, "duplicate": 0}))
+    with pytest.raises(RecordError, match="prompts_held_out is missing or unknown in a stats.json"):
+        counts(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +91,7 @@ def test_a_missing_file_is_named_with_its_stage(tmp_path: Path, file: str, says:
 
 def test_files_of_different_runs_are_refused(tmp_path: Path) -> None:
     iteration(tmp_path)
-    write_json(tmp_path / "qa.stats.json", QuestionStats(4, 1, 6, 4, 5, 0.1, 0.9))
+    write_json(tmp_path / "qa.stats.json", QuestionStats(4, 1, 6, 4, 5, 0.1, 0.9, 0))
     with pytest.raises(RecordError, match="qa.stats.json: 4 prompts, but 3 came before; run silmm questions again"):
         counts(tmp_path)
     iteration(tmp_path)

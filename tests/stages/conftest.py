@@ -24,7 +24,7 @@ class Puppet(ContinuousImages):
     Its own score tells right from wrong, but for prompts of `blind` sub-categories, where it likes the wrong ones.
     """
 
-    images, length = "continuous", 1
+    world, images, length = "shapeworld", "continuous", 1
 
     def __init__(self, tests: Sequence[exam.EvalPrompt], layers: int = 2, blind: Sequence[str] = ()) -> None:
         self.tests, self.layers, self.blind = list(tests), layers, blind

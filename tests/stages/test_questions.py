@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from silmm.records import Prompt, PromptQuestions, read_jsonl, write_jsonl
 from silmm.settings import Questions
+from silmm.shapeworld.questions import coverage, questions_of, split
 from silmm.stages import questions
-from silmm.stages.questions import coverage, questions_of, split
 
 TEXT = (
     "is there a red circle ? is there a blue square ? is a red circle left of a blue square ? are there two objects ?"
@@ -49,7 +50,8 @@ def test_relations_have_their_things_as_parents() -> None:
 def test_the_prompt_or_its_phrases_as_questions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str, texts: list[str]
 ) -> None:
-    monkeypatch.setattr(questions.models, "load", lambda _: None)  # nothing is asked of the policy
+    policy = SimpleNamespace(world="shapeworld")  # nothing is asked of it
+    monkeypatch.setattr(questions.models, "load", lambda _: policy)
     prompt = Prompt("p0", "layout", "spatial_2d", "a red circle to the left of a blue square", 0)
     write_jsonl(tmp_path / "prompts.jsonl", [prompt])
     paths = {"prompts": tmp_path / "prompts.jsonl", "out": tmp_path / "qa.jsonl", "stats": tmp_path / "qa.stats.json"}

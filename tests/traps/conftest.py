@@ -13,9 +13,9 @@ from silmm.lmm.shapeworld.lmm import DiscreteLMM
 from silmm.records import Prompt, gather, write_jsonl
 from silmm.settings import Images, Pairs, Score
 from silmm.shapeworld.language import CATEGORY, SUBCATEGORIES, parse_prompt, units, write_prompt, write_question
+from silmm.shapeworld.questions import questions_of
 from silmm.shapeworld.sample import sample_spec
 from silmm.stages import images, pairs, score
-from silmm.stages.questions import questions_of
 from tests.lmm.conftest import build
 
 SAMPLES = 2

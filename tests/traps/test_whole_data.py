@@ -24,10 +24,10 @@ from silmm.records import (
 from silmm.settings import Prompts
 from silmm.shapeworld.exam import refusal
 from silmm.shapeworld.language import parse_prompt, units, write_question
+from silmm.shapeworld.questions import split
 from silmm.shapeworld.scene import COLORS
 from silmm.stages import prompts as prompts_stage
 from silmm.stages.align import load_preferences
-from silmm.stages.questions import split
 from silmm.stages.representations import PROMPT_BLOCK as BLOCK
 from silmm.stages.representations import read_shard, read_tokens
 
@@ -70,6 +70,8 @@ def test_as_many_prompts_come_out_as_go_in(n: int, ckpt: Path, tmp_path: Path) -
 
 class Writer:
     """Writes training prompts, as an LMM that has learned to; now and then the same one, or nonsense."""
+
+    world = "shapeworld"
 
     def write(self, names: list[str], keys: list[tuple], *, temperature: float) -> list[str]:
         texts = [training_prompt(*key, subcategory=name) for name, key in zip(names, keys, strict=True)]

@@ -51,17 +51,18 @@ def reference_of(policy: LMM, data: Preferences, settings: Align) -> Reference:
     if isinstance(policy, ContinuousImages):
         return reference_features(policy, data, settings)
     assert isinstance(policy, DiscreteImages)
-    return reference_logps(policy, data)
+    return reference_logps(policy, data, settings.rows)
 
 
 @torch.no_grad()
-def reference_logps(policy: DiscreteImages, data: Preferences) -> TokenReference:
-    """Sequence log-probs of both sides."""
+def reference_logps(policy: DiscreteImages, data: Preferences, rows: int = 0) -> TokenReference:
+    """Sequence log-probs of both sides, `rows` at a time (0: as many as is usual)."""
+    block = rows or REFERENCE_BLOCK
     sides = []
     for tokens in (data.chosen, data.rejected):
         blocks = [
-            sequence_logps(policy.token_logps(data.prompts[i : i + REFERENCE_BLOCK], tokens[i : i + REFERENCE_BLOCK]))
-            for i in range(0, len(tokens), REFERENCE_BLOCK)
+            sequence_logps(policy.token_logps(data.prompts[i : i + block], tokens[i : i + block]))
+            for i in range(0, len(tokens), block)
         ]
         sides.append(torch.cat(blocks))
     return TokenReference(*sides)
@@ -73,8 +74,9 @@ def reference_features(policy: ContinuousImages, data: Preferences, settings: Al
 
     Raises InputError when the pairs' features are not this policy's (another shape), or are all the same.
     """
-    starts = range(0, len(data.prompts), REFERENCE_BLOCK)
-    feats = torch.cat([policy.features(data.prompts[i : i + REFERENCE_BLOCK]) for i in starts])
+    block = settings.rows or REFERENCE_BLOCK
+    starts = range(0, len(data.prompts), block)
+    feats = torch.cat([policy.features(data.prompts[i : i + block]) for i in starts])
     if feats.shape != data.chosen.shape:
         raise InputError(
             f"features of the pairs are {list(data.chosen.shape[1:])}, of the policy {list(feats.shape[1:])}:"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from silmm import rng as keyed
 from silmm.align.objectives import Preferences, Reference, objective
@@ -40,17 +41,44 @@ def train_step(
 ) -> dict[str, float]:  # fmt: skip
     """One optimiser step; returns TRL's metrics."""
     rows = batch_of(settings, len(data.prompts), step, key)
-    loss, metrics = objective(policy, data, reference, settings, rows)
+    texts: list[tuple[str, str, str]] = []
     if settings.text_weight and data.texts:
         picked = keyed.generator(*key, "texts", step).integers(len(data.texts), size=min(TEXTS, len(data.texts)))
-        text_loss = policy.text_nll([data.texts[i] for i in picked])
-        loss = loss + settings.text_weight * text_loss
-        metrics["text_loss"] = text_loss.detach()
+        texts = [data.texts[i] for i in picked]
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    if 0 < settings.rows < len(rows):
+        metrics = _add_up(policy, data, reference, settings, rows, texts)
+    else:
+        loss, metrics = objective(policy, data, reference, settings, rows)
+        if texts:
+            text_loss = policy.text_nll(texts)
+            loss = loss + settings.text_weight * text_loss
+            metrics["text_loss"] = text_loss.detach()
+        loss.backward()
     metrics["grad_norm"] = torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
     optimizer.step()
     return {name: float(value) for name, value in metrics.items()}
+
+
+def _add_up(
+    policy: LMM, data: Preferences, reference: Reference, settings: Align, rows: np.ndarray,
+    texts: list[tuple[str, str, str]],
+) -> dict[str, Tensor]:  # fmt: skip
+    """The gradients of a batch from `settings.rows` pairs at a time, and the means of their metrics: loss and metrics
+    are means over pairs, so a part counts by its number of pairs."""
+    metrics: dict[str, Tensor] = {}
+    for start in range(0, len(rows), settings.rows):
+        part = rows[start : start + settings.rows]
+        loss, own = objective(policy, data, reference, settings, part)
+        share = len(part) / len(rows)
+        (share * loss).backward()
+        metrics = {name: metrics.get(name, 0.0) + share * value for name, value in own.items()}
+    if texts:
+        text_loss = policy.text_nll(texts)
+        if text_loss.requires_grad:  # not where other weights write than those that learn
+            (settings.text_weight * text_loss).backward()
+        metrics["text_loss"] = text_loss.detach()
+    return metrics
 
 
 def train(

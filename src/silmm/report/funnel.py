@@ -11,15 +11,26 @@ from silmm.errors import InputError, RecordError
 from silmm.records import INDEX, PAIRS, SCORES, PairStats, PromptStats, QuestionStats, read_json, read_table
 from silmm.report.entries import Step
 
+# Why a draft was dropped: in ShapeWorld's language, and in plain English.
+SHAPEWORLD = {
+    **{"prompts_invalid": " not in the language", "prompts_off_category": " of another category"},
+    "prompts_held_out": " held out for the evaluation",
+}
+OPEN = {
+    **{"prompts_empty": " empty", "prompts_too_short": " too short", "prompts_too_long": " too long"},
+    **{"prompts_not_words": " not plain words", "prompts_repetitive": " the same words again and again"},
+    "prompts_off_category": " of another category",
+}
 # In the order of the loop; a text that starts with a space counts what the step before it lost.
 STEPS = {
     "prompts_drafted": "prompts drafted",
-    **{"prompts_invalid": " not in the language", "prompts_off_category": " of another category"},
-    **{"prompts_held_out": " held out for the evaluation", "prompts_duplicate": " written before"},
+    **SHAPEWORLD,
+    **OPEN,
+    "prompts_duplicate": " written before",
     **{"prompts_kept": "prompts kept", "prompts_unfilled": " places that stayed empty"},
     **{"images_drawn": "images drawn", "pictures_drawn": " pictures of them"},
     **{"questions_kept": "questions kept", "questions_malformed": " malformed", "questions_duplicate": " asked twice"},
-    "prompts_without_questions": " prompts without any",
+    **{"questions_fallback": "prompts as their own question", "prompts_without_questions": " prompts without any"},
     **{"images_scored": "images scored", "prompts_scored": "prompts scored", "prompts_unused": " beyond pairs.prompts"},
     "prompts_tied": " all images tie",
     **{"pairs_drafted": "pairs drafted", "pairs_tie": " tie", "pairs_small_gap": " gap too small"},
@@ -29,7 +40,7 @@ STEPS = {
 
 
 def counts(folder: Path) -> dict[str, int]:
-    """The numbers of one iteration's folder, by the names of STEPS.
+    """The numbers of one iteration's folder, by the names of STEPS, as far as its world has them.
 
     Raises:
         RecordError: a file is missing, damaged, or does not fit the one before it; names it and its stage.
@@ -56,14 +67,16 @@ def counts(folder: Path) -> dict[str, int]:
         **{f"prompts_{reason}": n for reason, n in prompts.dropped.items()},
         **{"images_drawn": samples, "pictures_drawn": pictures, "questions_kept": questions.questions},
         **{"questions_malformed": questions.malformed, "questions_duplicate": questions.duplicate},
+        "questions_fallback": questions.fallback,
         **{"prompts_without_questions": questions.without_questions, "images_scored": images},
         **{"prompts_scored": pairs.prompts, "prompts_unused": pairs.unused, "prompts_tied": pairs.tied},
         **{"pairs_drafted": pairs.drafts, "pairs_kept": pairs.kept, "prompts_paired": pairs.paired},
         **{f"pairs_{reason}": n for reason, n in pairs.dropped.items()},
     }
-    if odd := set(made) ^ set(STEPS):
+    foreign = set(SHAPEWORLD) - set(OPEN) if "prompts_empty" in made else set(OPEN) - set(SHAPEWORLD)
+    if odd := set(made) ^ (set(STEPS) - foreign):
         raise RecordError(f"{folder}: {sorted(odd)[0]} is missing or unknown in a stats.json; run its stage again")
-    return {name: made[name] for name in STEPS}
+    return {name: made[name] for name in STEPS if name in made}
 
 
 def _drawn(folder: Path) -> tuple[int, int, int]:

@@ -19,14 +19,16 @@ from silmm.settings import Align
 from silmm.sources import source_hash
 from silmm.stages.representations import check_samples, read_features, read_tokens
 from silmm.stages.runtime import prepare
+from silmm.stages.worlds import WORLDS
 
 SAVE_EVERY = 20  # steps
 
 
 def load_preferences(
-    pairs: Path, prompts: Path, qa: Path, images: tuple[Path, ...], kind: str = "discrete"
+    pairs: Path, prompts: Path, qa: Path, images: tuple[Path, ...], kind: str = "discrete", world: str = "shapeworld"
 ) -> Preferences:
-    """Join pairs with prompts and representations (tokens, or features for the kind `continuous`) by id.
+    """Join pairs with prompts and representations (tokens, or features for the kind `continuous`) by id; the questions
+    are the policy's own answers again, as its world words them.
 
     Raises RecordError for a pair whose prompt or image is not there.
     """
@@ -42,7 +44,7 @@ def load_preferences(
         if not row["score_chosen"] > row["score_rejected"]:
             raise RecordError(f"{pairs}: prompt {row['prompt_id']}: chosen does not score higher than rejected")
     asked = [
-        (text[r.prompt_id].prompt, " ".join(q.text for q in r.questions))
+        (text[r.prompt_id].prompt, WORLDS[world].answer_of(r))
         for r in read_jsonl(qa, PromptQuestions)
         if r.units and r.prompt_id in text  # without units, they are not the policy's own words
     ]
@@ -72,7 +74,7 @@ def run(
     for a continuous LMM, `align.stats.json` (the pairs' spread and gamma)."""
     prepare(threads)
     policy = models.load(ckpt)
-    data = load_preferences(pairs, prompts, qa, images, policy.images)
+    data = load_preferences(pairs, prompts, qa, images, policy.images, policy.world)
     key = (seed, "align", iteration)
     mark = states.fingerprint(
         {**dataclasses.asdict(settings), "key": key, "threads": threads, "sources": source_hash("stages.align")},

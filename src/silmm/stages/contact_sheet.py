@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from silmm import lmm as models
 from silmm.report.contact_sheet import Tile, contact_sheet
 from silmm.shapeworld import exam
 from silmm.shapeworld.language import SUBCATEGORIES
 from silmm.stages.runtime import prepare
 from silmm.stages.sampler import DEFAULT, parse_sampler
 from silmm.stages.verdicts import verdicts
+from silmm.stages.worlds import load_judged
 
 ROWS = 4  # prompts of each sub-category: the first ones, unselected
 
@@ -22,7 +22,7 @@ def run(*, base: Path, after: Path, seed: int, out: Path, threads: int = 1) -> N
     tests = sorted(exam.prompts(ROWS * len(SUBCATEGORIES)), key=lambda t: SUBCATEGORIES.index(t.subcategory))
     sides = []
     for folder in (base, after):
-        policy = models.load(folder)
+        policy = load_judged(folder)
         sampler = DEFAULT[policy.images]
         keys = [[(seed, "evaluate", sampler, t.id, 0)] for t in tests]
         drawn = policy.draw([t.prompt for t in tests], keys, parse_sampler(sampler, policy.images))

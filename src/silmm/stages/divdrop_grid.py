@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.kernels.features import distance, pool
 from silmm.lmm.interface import LMM, ContinuousImages, Sampling
@@ -28,6 +27,7 @@ from silmm.stages.own_score import ask, own_scores
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import NOISE_WORDS, sampling_of
 from silmm.stages.verdicts import verdicts
+from silmm.stages.worlds import load_judged
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
 PROMPTS = 16  # of each sub-category
@@ -46,7 +46,7 @@ def run(settings: Images, *, ckpt: Path, seed: int, out: Path, threads: int = 1)
         InputError: a discrete LMM, or settings that do not fit this one.
     """
     prepare(threads)
-    policy = models.load(ckpt)
+    policy = load_judged(ckpt)
     if not isinstance(policy, ContinuousImages):
         raise InputError(f"{ckpt}: its images are {policy.images}: DivDrop is for a continuous LMM")
     tests = exam.prompts(PROMPTS * len(SUBCATEGORIES))

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from silmm import lmm as models
 from silmm import rng as keyed
 from silmm.errors import InputError
 from silmm.kernels.features import distance, pool
@@ -28,10 +27,11 @@ from silmm.records import DIVERSITY, write_table
 from silmm.settings import Images
 from silmm.shapeworld import exam
 from silmm.shapeworld.rewording import explained, wordings
-from silmm.stages.own_score import Asked, ask, own_scores
+from silmm.stages.own_score import ask, own_scores
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import sampling_of
 from silmm.stages.verdicts import verdicts
+from silmm.stages.worlds import Asked, load_judged
 
 STRATEGIES = ("none", "rephrase", "explain", "noisy", "divdrop")
 PROMPTS = 48  # of each sub-category
@@ -49,7 +49,7 @@ def run(settings: Images, *, ckpt: Path, seed: int, out: Path, strength: float, 
         InputError: a policy without dream queries, or settings that do not fit it.
     """
     prepare(threads)
-    policy = models.load(ckpt)
+    policy = load_judged(ckpt)
     if not isinstance(policy, NoisyQueries):
         raise InputError(f"{ckpt}: its images are {policy.images}: the strategies are for an LMM with dream queries")
     tests = exam.prompts(PROMPTS * len(exam.SUBCATEGORIES))

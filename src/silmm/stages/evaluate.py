@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from silmm import lmm as models
 from silmm.lmm.interface import LMM
 from silmm.records import EVAL, PAIRS, EvalStats, Metric, Prompt, read_jsonl, read_table, write_json, write_table
 from silmm.settings import Evaluate
 from silmm.shapeworld import exam
 from silmm.shapeworld.language import SUBCATEGORIES, parse_prompt, units, write_question
 from silmm.shapeworld.oracle import judge, read
+from silmm.shapeworld.questions import coverage
 from silmm.stages.feature_range import feature_ranges
 from silmm.stages.own_score import ask, own_scores
-from silmm.stages.questions import coverage
 from silmm.stages.representations import check_samples, read_tokens
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import parse_sampler, parse_samplers
+from silmm.stages.worlds import load_judged
 
 SIGHTS = 160  # specifications in the looking test
 WRITTEN = 256  # prompts that the policy writes in the writing test
@@ -41,7 +41,7 @@ def run(
 ) -> None:
     """One row a (sampler, prompt, sample, unit), and the metrics that are not a row per image."""
     prepare(threads)
-    policy = models.load(ckpt)
+    policy = load_judged(ckpt)
     parse_samplers(settings.samplers, policy.images)
     tests = exam.prompts(settings.prompts)
     asked = ask(policy, [t.prompt for t in tests])

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.lmm.interface import LMM
 from silmm.report import gallery as page
@@ -22,13 +21,14 @@ from silmm.settings import Pairs
 from silmm.shapeworld import exam
 from silmm.shapeworld.language import CATEGORY, SUBCATEGORIES, Spec, units, write_question
 from silmm.shapeworld.oracle import judge, read
+from silmm.shapeworld.questions import questions_of
 from silmm.shapeworld.scene import Scene
-from silmm.stages.own_score import Asked, ask
+from silmm.stages.own_score import ask
 from silmm.stages.pairs import choose
-from silmm.stages.questions import questions_of
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import DEFAULT, parse_sampler
 from silmm.stages.scoring import image_score
+from silmm.stages.worlds import Asked, load_judged
 
 PROMPTS = 8  # of each sub-category: the first ones, unselected. With two LMMs, four policies and two pictures: 1 MB
 PICTURES = 2  # of each prompt and policy: the first two that `silmm evaluate` judges, too
@@ -75,7 +75,7 @@ def _of_lmm(lmm: str, seed: int, tests: Sequence[exam.EvalPrompt], policies: Seq
 
 
 def _load(one: Policy, lmm: str) -> LMM:
-    policy = models.load(one.dir)
+    policy = load_judged(one.dir)
     if policy.images != lmm:
         raise InputError(f"{one.dir}: draws {policy.images} images: not a checkpoint of the {lmm} LMM")
     return policy

@@ -11,11 +11,11 @@ from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.records import atomic_dir, atomic_file
 from silmm.settings import Images
-from silmm.stages import own_score
+from silmm.stages import own_score, worlds
 from silmm.stages.runtime import prepare
 from silmm.stages.sampler import sampling_of
 
-SCALE = 8  # pictures for people are shown this much larger
+SCALE, TINY = 8, 64  # pictures of at most so many pixels a side are shown this much larger
 
 
 def draw(
@@ -33,7 +33,7 @@ def draw(
     target = _target(out, best)
     prepare(threads)
     lmm = models.load(ckpt)
-    prompt = prompt.lower().strip().rstrip(".")
+    prompt = worlds.of(lmm).typed(prompt)
     try:
         keys = [[(seed, "draw", k) for k in range(n)]]
         tokens = lmm.draw([prompt], keys, sampling_of(settings)).tokens_PNL[0]
@@ -76,6 +76,8 @@ def _target(out: Path, best: bool) -> Path:
 
 def _picture(pixels: np.ndarray) -> Image.Image:
     image = Image.fromarray(pixels)
+    if max(image.size) > TINY:
+        return image
     return image.resize((image.width * SCALE, image.height * SCALE), Image.Resampling.NEAREST)
 
 
@@ -87,8 +89,7 @@ def ask(*, ckpt: Path, image: Path, question: str, threads: int = 1) -> None:
         picture = Image.open(image).convert("RGB")
     except UnidentifiedImageError:
         raise InputError(f"{image}: not an image that can be read") from None
-    text = question.lower().strip()
-    text = text if text.endswith(" ?") else text.rstrip("?").rstrip() + " ?"
+    text = worlds.of(lmm).as_question(question)
     try:
         p_yes, p_no = lmm.look([np.asarray(picture)], [[text]])[0][0]
     except ValueError as error:

@@ -7,21 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from silmm.lmm.interface import LMM
-from silmm.shapeworld.language import Unit
-from silmm.stages.questions import questions_of, split
+from silmm.stages import worlds
 from silmm.stages.scoring import image_score
-
-QUESTION_TOKENS = 80
-Asked = list[tuple[str, Unit]]  # question and unit of one prompt; empty where the policy wrote no well-formed question
+from silmm.stages.worlds import Asked
 
 
 def ask(policy: LMM, prompts: Sequence[str]) -> list[Asked]:
-    """The policy's own questions about each prompt."""
-    return [split(text)[0] for text in policy.ask(prompts, max_tokens=QUESTION_TOKENS)]
+    """The policy's own questions about each prompt; empty where it wrote no well-formed one."""
+    world = worlds.of(policy)
+    return [world.split(text)[0] for text in policy.ask(prompts, max_tokens=world.question_tokens)]
 
 
 def own_scores(policy: LMM, tokens_NL: np.ndarray, asked_N: Sequence[Asked]) -> list[float | None]:
     """The policy's score of each picture by the questions about its prompt; None where it asked nothing."""
     answers = policy.answer(tokens_NL, [[text for text, _ in asked] for asked in asked_N])
-    records = [questions_of("own", asked).questions for asked in asked_N]
+    world = worlds.of(policy)
+    records = [world.questions_of("own", asked).questions for asked in asked_N]
     return [image_score(rows, probs) if rows else None for rows, probs in zip(records, answers, strict=True)]

@@ -153,6 +153,8 @@ def _oracle_scores(images: Sequence[Path], questions: list[PromptQuestions]) -> 
     from silmm.shapeworld.oracle import judge, read
 
     asked = {row.prompt_id: [parse_question(q.text) for q in row.questions] for row in questions}
+    if not any(unit for units in asked.values() for unit in units):
+        raise InputError("pairs.scorer is oracle: it judges ShapeWorld's questions, and there is none")
     shares: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))  # a number a picture
     for folder in images:
         index = read_table(folder / "index.parquet", INDEX).to_pylist()

@@ -10,8 +10,8 @@ from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.records import Prompt, PromptStats, write_json, write_jsonl
 from silmm.settings import Prompts
-from silmm.shapeworld.exam import refusal
 from silmm.shapeworld.language import CATEGORY, SUBCATEGORIES
+from silmm.stages import worlds
 from silmm.stages.runtime import prepare
 
 
@@ -22,10 +22,11 @@ def run(settings: Prompts, *, ckpt: Path, seed: int, iteration: int, out: Path, 
     """
     prepare(threads)
     policy = models.load(ckpt)
+    world = worlds.of(policy)
     wanted = {i: SUBCATEGORIES[i % len(SUBCATEGORIES)] for i in range(settings.n)}
     kept: dict[int, Prompt] = {}
     seen: set[str] = set()
-    dropped: Counter[str] = Counter({"invalid": 0, "off_category": 0, "held_out": 0, "duplicate": 0})
+    dropped: Counter[str] = Counter(dict.fromkeys((*world.reasons, "duplicate"), 0))
     drafts = 0
     for attempt in range(settings.attempts):
         open_places = [i for i in wanted if i not in kept]
@@ -36,7 +37,8 @@ def run(settings: Prompts, *, ckpt: Path, seed: int, iteration: int, out: Path, 
         texts = policy.write(names, keys, temperature=settings.temperature)
         drafts += len(texts)
         for i, name, text in zip(open_places, names, texts, strict=True):
-            reason = refusal(text, name) or ("duplicate" if text in seen else None)
+            text = world.clean(text)
+            reason = world.refusal(text, name) or ("duplicate" if text in seen else None)
             if reason:
                 dropped[reason] += 1
                 continue
@@ -44,9 +46,7 @@ def run(settings: Prompts, *, ckpt: Path, seed: int, iteration: int, out: Path, 
             kept[i] = Prompt(f"p{i:05d}", CATEGORY[name], name, text, attempt)
         print(f"prompts: {len(kept)} of {settings.n} kept after {drafts} drafts", file=sys.stderr)
     if not kept:
-        raise InputError(
-            f"{ckpt}: not one of {drafts} drafts is a valid prompt ({dict(dropped)}): train the base longer"
-        )
+        raise InputError(f"{ckpt}: not one of {drafts} drafts is a valid prompt ({dict(dropped)}): {world.advice}")
     dropped["unfilled"] = settings.n - len(kept)
     write_json(stats, PromptStats(len(kept), drafts, dict(dropped)))
     write_jsonl(out, [kept[i] for i in sorted(kept)])

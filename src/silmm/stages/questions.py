@@ -11,79 +11,63 @@ from pathlib import Path
 
 from silmm import lmm as models
 from silmm.errors import InputError
+from silmm.lmm.interface import LMM
 from silmm.records import Prompt, PromptQuestions, Question, QuestionStats, read_jsonl, write_json, write_jsonl
 from silmm.settings import Questions
-from silmm.shapeworld.language import Unit, parse_prompt, parse_question, phrases, units
+from silmm.stages import worlds
 from silmm.stages.runtime import prepare
+from silmm.stages.worlds import World
 
 
-def split(text: str) -> tuple[list[tuple[str, Unit]], Counter[str]]:
-    """Well-formed, distinct questions of a decoded text with the units they ask about; what was dropped, by reason."""
-    dropped: Counter[str] = Counter(malformed=0, duplicate=0)
-    kept: dict[str, tuple[str, Unit]] = {}
-    pieces = text.split("?")
-    for piece in [*(f"{p.strip()} ?" for p in pieces[:-1]), *([pieces[-1].strip()] if pieces[-1].strip() else [])]:
-        unit = parse_question(piece)
-        if unit is None:
-            dropped["malformed"] += 1
-        elif unit.key() in kept:
-            dropped["duplicate"] += 1
-        else:
-            kept[unit.key()] = (piece, unit)
-    return list(kept.values()), dropped
-
-
-def questions_of(prompt_id: str, asked: list[tuple[str, Unit]]) -> PromptQuestions:
-    """The record of one prompt; a relation's parents are the questions after the things that it relates."""
-    exist = {unit.a: f"q{i}" for i, (_, unit) in enumerate(asked) if unit.kind in ("exist", "count")}
-    rows = [
-        Question(
-            f"q{i}", text, "yes", tuple(exist[t] for t in (unit.a, unit.b) if unit.kind == "relation" and t in exist)
-        )
-        for i, (text, unit) in enumerate(asked)
-    ]
-    return PromptQuestions(prompt_id, tuple(unit.key() for _, unit in asked), tuple(rows))
-
-
-def plain_questions(prompt_id: str, texts: list[str]) -> PromptQuestions:
-    """The record of a prompt whose questions are texts as they are, each followed by a question mark."""
-    return PromptQuestions(prompt_id, (), tuple(Question(f"q{i}", f"{text} ?") for i, text in enumerate(texts)))
-
-
-def coverage(prompt: str, asked: list[tuple[str, Unit]]) -> float | None:
-    """Share of the prompt's units that a question asks about; None for a prompt outside ShapeWorld's language."""
-    spec = parse_prompt(prompt)
-    if spec is None:
-        return None
-    have = {unit.key() for _, unit in asked}
-    wanted = [unit.key() for unit in units(spec)]
-    return sum(key in have for key in wanted) / len(wanted)
+def plain_questions(prompt_id: str, texts: list[str], world: World) -> PromptQuestions:
+    """The record of a prompt whose questions are texts as they are, each with a question mark."""
+    questions = (Question(f"q{i}", world.as_question(text)) for i, text in enumerate(texts))
+    return PromptQuestions(prompt_id, (), tuple(questions))
 
 
 def run(settings: Questions, *, ckpt: Path, prompts: Path, out: Path, stats: Path, threads: int = 1) -> None:
-    """Ask; malformed and repeated questions are dropped and counted, as are prompts left without any."""
+    """Ask; malformed and repeated questions are dropped and counted, as are prompts left without any, and those that
+    stand in for their missing questions themselves (`fallback`)."""
     prepare(threads)
     policy = models.load(ckpt)
+    world = worlds.of(policy)
     rows = read_jsonl(prompts, Prompt)
     dropped: Counter[str] = Counter()
-    records, shares = [], []
+    covered: float | None = 0.0
+    fallback = 0
     if settings.strategy == "self":
-        texts = policy.ask([p.prompt for p in rows], max_tokens=settings.max_tokens)
-        for row, text in zip(rows, texts, strict=True):
-            asked, lost = split(text)
-            dropped += lost
-            shares.append(coverage(row.prompt, asked) or 0.0)
-            records.append(questions_of(row.id, asked))
+        records, dropped, covered = _own(settings, policy, rows)
+        if settings.fallback == "prompt":
+            fallback = sum(not r.questions for r in records)
+            pairs = zip(rows, records, strict=True)
+            records = [r if r.questions else plain_questions(r.prompt_id, [p.prompt], world) for p, r in pairs]
     else:
-        cut = phrases if settings.strategy == "phrase" else lambda prompt: [prompt]
-        records = [plain_questions(row.id, cut(row.prompt)) for row in rows]
+        cut = world.phrases if settings.strategy == "phrase" else lambda prompt: [prompt]
+        records = [plain_questions(row.id, cut(row.prompt), world) for row in rows]
     n = sum(len(r.questions) for r in records)
     if not n:
-        raise InputError(f"{ckpt}: not one well-formed question for {len(rows)} prompts: train the base longer")
+        raise InputError(f"{ckpt}: not one well-formed question for {len(rows)} prompts: {world.advice}")
     without = sum(not r.questions for r in records)
-    total = n + sum(dropped.values())
-    covered = sum(shares) / len(shares) if shares else 0.0
+    written = n - fallback + dropped.total()
     malformed = dropped["malformed"]
-    counts = QuestionStats(len(rows), without, n, malformed, dropped["duplicate"], malformed / total, covered)
+    share = malformed / written if written else 0.0
+    counts = QuestionStats(len(rows), without, n, malformed, dropped["duplicate"], share, covered, fallback)
     write_json(stats, counts)
     write_jsonl(out, records)
+
+
+def _own(
+    settings: Questions, policy: LMM, rows: list[Prompt]
+) -> tuple[list[PromptQuestions], Counter[str], float | None]:
+    """What the policy asks about each prompt, what of it was dropped, and the mean coverage, where it is known."""
+    world = worlds.of(policy)
+    dropped: Counter[str] = Counter()
+    records, shares = [], []
+    texts = policy.ask([p.prompt for p in rows], max_tokens=settings.max_tokens)
+    for row, text in zip(rows, texts, strict=True):
+        asked, lost = world.split(text)
+        dropped += lost
+        if world.coverage:
+            shares.append(world.coverage(row.prompt, asked) or 0.0)
+        records.append(world.questions_of(row.id, asked))
+    return records, dropped, sum(shares) / len(shares) if shares else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.lmm.interface import Sampling
 from silmm.report.sample_sheet import Strip, sample_sheet
@@ -14,6 +13,7 @@ from silmm.shapeworld.language import CORE, SUBCATEGORIES
 from silmm.stages.runtime import prepare
 from silmm.stages.sampler import NOISE_WORDS, sampling_of
 from silmm.stages.verdicts import verdicts
+from silmm.stages.worlds import load_judged
 
 
 def run(settings: Images, *, base: Path, after: Path, seed: int, out: Path, threads: int = 1) -> None:
@@ -28,7 +28,7 @@ def run(settings: Images, *, base: Path, after: Path, seed: int, out: Path, thre
     sampling = sampling_of(settings)._replace(noises=1)  # one picture a sample
     sides = []
     for folder in (base, after):
-        policy = models.load(folder)
+        policy = load_judged(folder)
         try:
             tokens_PNL = policy.draw([t.prompt for t in tests], keys, sampling).tokens_PNL
         except ValueError as error:

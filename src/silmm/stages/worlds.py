@@ -1,0 +1,102 @@
+"""What the stages do otherwise for an LMM of ShapeWorld than for one of the open world, which speaks plain English and
+draws any picture: one small table of functions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from silmm import lmm as models
+from silmm.errors import InputError
+from silmm.lmm.interface import LMM
+from silmm.open_language import drafts
+from silmm.open_language import questions as plain
+from silmm.schemas import PromptQuestions
+from silmm.shapeworld import exam, language
+from silmm.shapeworld import questions as shapes
+
+Asked = list[tuple[str, Any]]  # question of a prompt, and the unit that it asks about, as the world names it
+
+
+class World(NamedTuple):
+    """Functions of texts: of what an LMM writes, and of what a user types."""
+
+    reasons: tuple[str, ...]  # why a draft may be refused
+    advice: str  # what to do where none is kept
+    clean: Callable[[str], str]  # the prompt in a draft
+    typed: Callable[[str], str]  # the prompt in what a user typed
+    refusal: Callable[[str, str], str | None]  # of a prompt and its sub-category: why it cannot be used
+    split: Callable[[str], tuple[Asked, Counter[str]]]  # an answer's questions, and what was dropped by reason
+    questions_of: Callable[[str, Asked], PromptQuestions]  # the record of the prompt with this id
+    answer_of: Callable[[PromptQuestions], str]  # the answer that a record was read from
+    as_question: Callable[[str], str]  # any text with its question mark
+    phrases: Callable[[str], list[str]]
+    question_tokens: int  # longest answer with questions, where no setting says
+    coverage: Callable[[str, Asked], float | None] | None  # share of a prompt's units that are asked about, if known
+
+
+def of(lmm: LMM) -> World:
+    """The world of an LMM."""
+    return WORLDS[lmm.world]
+
+
+def load_judged(folder: Path) -> LMM:
+    """The LMM of a checkpoint folder, for the oracle to judge. Raises InputError for one that is not of ShapeWorld."""
+    lmm = models.load(folder)
+    if lmm.world != "shapeworld":
+        raise InputError(
+            f"{folder}: an LMM of the {lmm.world} world, which ShapeWorld's oracle cannot judge:"
+            " give the checkpoint of a ShapeWorld LMM"
+        )
+    return lmm
+
+
+def _typed_shapeworld(text: str) -> str:
+    return text.lower().strip().rstrip(".")
+
+
+def _shapeworld_question(text: str) -> str:
+    text = text.lower().strip()
+    return text if text.endswith(" ?") else text.rstrip("?").rstrip() + " ?"
+
+
+def _shapeworld_answer(record: PromptQuestions) -> str:
+    return " ".join(q.text for q in record.questions)
+
+
+def _typed(text: str) -> str:
+    return " ".join(text.split())
+
+
+WORLDS = {
+    "shapeworld": World(
+        reasons=("invalid", "off_category", "held_out"),
+        advice="train the base longer",
+        clean=str,
+        typed=_typed_shapeworld,
+        refusal=exam.refusal,
+        split=shapes.split,
+        questions_of=shapes.questions_of,
+        answer_of=_shapeworld_answer,
+        as_question=_shapeworld_question,
+        phrases=language.phrases,
+        question_tokens=80,
+        coverage=shapes.coverage,
+    ),
+    "open": World(
+        reasons=drafts.REASONS,
+        advice="a larger or better instructed model may do better",
+        clean=drafts.clean,
+        typed=_typed,
+        refusal=drafts.refusal,
+        split=plain.split,
+        questions_of=plain.questions_of,
+        answer_of=plain.answer_of,
+        as_question=plain.as_question,
+        phrases=plain.phrases,
+        question_tokens=400,
+        coverage=None,
+    ),
+}
