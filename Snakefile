@@ -17,6 +17,7 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/files.smk"
 include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/adopt.smk"
 include: "workflow/rules/prompts.smk"
 include: "workflow/rules/images.smk"
 include: "workflow/rules/questions.smk"
@@ -35,17 +36,14 @@ include: "workflow/rules/gallery.smk"
 include: "workflow/rules/cost.smk"
 
 
-# The summary of all runs, and the figures.
+# The summary of all runs, and the figures; of a pretrained LMM, its last policies and what became of prompts and pairs.
 rule all:
     default_target: True
     input:
-        "<results>/summary.csv",
-        "<results>/gains.csv",
-        FIGURES,
+        OUTCOME,
 
 
-# All figures, with the counterparts of the paper's and others that a run does not draw unasked, and what they need: an
-# hour on two cores with one seed.
+# All figures, with those after the paper's that a run does not draw unasked: an hour on two cores with one seed.
 rule figures:
     input:
         ALL_FIGURES,
@@ -59,6 +57,7 @@ rule base:
 
 onstart:
     print(what_will_be_made(), file=sys.stderr)
+    require_weights()
 
 
 onsuccess:

@@ -210,3 +210,37 @@ def test_every_ablation_of_the_default_config_is_in_a_figure() -> None:
     for lmm, made in plans(yaml.safe_load((CONFIG / "default.yaml").read_text())).items():
         asked = {word.partition("@")[0] for words in made.figures.values() for word in words}
         assert {name for name, arm in made.arms.items() if not arm.unasked} <= asked, lmm
+
+
+def adopted(**changes: Any) -> dict[str, Any]:
+    """The default config, for Janus alone."""
+    janus = {**config()["janus"], "adopt": {"weights": "somewhere"}, **changes}
+    return config(lmms=["janus"], janus=janus)
+
+
+def test_a_pretrained_lmm_has_its_main_arm_alone() -> None:
+    made = plans(adopted())["janus"]
+    assert list(made.arms) == ["silmm"]
+    assert made.settings["adopt"].weights == "somewhere"
+    assert made.options("adopt").startswith("--weights somewhere --chat '' --rank ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"adopt": {}}, "config: janus.adopt.weights is '': must be the folder of the model's weights"),
+        ({"arms": {"dpo": None, "sft": None}}, "config: janus: arms.best_of_n trains nothing and is only judged"),
+        ({"pretrain": {}}, "config: unknown key 'janus.pretrain'; known are main, arms, adopt, prompts"),
+        ({"figures": {"figure_3": ["silmm"]}}, "config: unknown key 'janus.figures'"),
+        ({"adopt": {"weights": "a", "dtype": "int8"}}, "config: janus: adopt.dtype is 'int8': choose one of bfloat16"),
+    ],
+)
+def test_what_a_pretrained_lmm_cannot_have_is_named(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        plans(adopted(**changes))
+    assert str(caught.value).startswith(says)
+
+
+def test_shapeworld_s_lmms_are_not_adopted() -> None:
+    with pytest.raises(InputError, match="unknown key 'discrete.adopt'"):
+        plan(config(discrete={"adopt": {"weights": "a"}}))

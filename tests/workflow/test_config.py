@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import subprocess
 import sys
 from typing import Any
@@ -46,7 +47,11 @@ def test_the_default_config_names_every_key() -> None:
     assert set(config("default")) - set(LMMS) == set(KEYS) - {"pathvars", *LMMS}
 
 
-@pytest.mark.parametrize("name", ["smoke", "smoke_pretrain", "study", "kc_dpo_ill"])
+OTHERS = ["smoke", "smoke_pretrain", "study", "kc_dpo", "kc_dpo_ill"]
+OTHERS += ["tiny/emu3", "tiny/janus", "paper/emu3", "paper/janus_pro"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_the_other_configs_only_change_what_the_default_has(name: str) -> None:
     assert set(config(name)) <= set(KEYS)
 
@@ -61,6 +66,10 @@ def test_the_other_configs_only_change_what_the_default_has(name: str) -> None:
         ("lmms", ["llama"]),
         ("arms", {"silmm": {}, "a": {"pretrain": {}}}),
         ("arms", {"silmm": {}, "a": {"pairs": {"scorer": "best"}}}),
+        ("janus", {"pretrain": {}}),
+        ("janus", {"evaluate": {"n": 1}}),
+        ("discrete", {"adopt": {}}),
+        ("shipped", {"janus": {0: "somewhere"}}),
         ("nothing", 1),
     ],
 )
@@ -71,4 +80,15 @@ def test_schema_and_plan_refuse_the_same(key: str, value: Any) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**right, key: value}, SCHEMA)
     with pytest.raises(ValueError, match=r"^config: "):
-        plan({**right, key: value})
+        plan({**right, key: value}, key if key in LMMS else LMMS[0])
+
+
+@pytest.mark.parametrize("name", ["paper/emu3", "paper/janus_pro"])
+def test_every_value_of_the_paper_s_settings_says_where_it_comes_from(name: str) -> None:
+    lines = (ROOT / f"config/{name}.yaml").read_text().splitlines()
+    values = [line for line in lines if re.match(r" +\w+: *\S|(seeds|shards|iterations):", line)]
+    values = [line for line in values if not re.match(r" +(results|weights|chat):", line)]
+    assert len(values) > 25
+    assert [
+        line for line in values if not re.search(r"# \[(paper|inferred|ours)\] \S|# \[paper\]$|# \[ours\]$", line)
+    ] == []

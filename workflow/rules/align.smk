@@ -18,8 +18,9 @@ rule align:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=by_size(3000, 64000),
+        runtime=by_size(120, 2880),
+        gpu=by_size(0, 1),
     params:
         settings=settings_of("align"),
         state=state_beside,

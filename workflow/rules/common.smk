@@ -49,8 +49,13 @@ exports = exports.replace("{", "{{").replace("}", "}}")
 shell.prefix(f"set -euo pipefail; export {exports}; ")
 
 
+def either(names):
+    """A wildcard's constraint: one of these."""
+    return "|".join(names)
+
+
 wildcard_constraints:
-    lmm="|".join(arms.LMMS),
+    lmm=either(arms.LMMS),
     seed=r"\d+",
     arm=r"(?!base\b)[a-z][a-z0-9_]*",
     t=r"[1-9]\d*",

@@ -11,6 +11,8 @@ rule evaluate:
         "<results>/logs/{lmm}/seed{seed}/{arm}/iter{t}/evaluate.log",
     benchmark:
         "<results>/benchmarks/{lmm}/seed{seed}/{arm}/iter{t}/evaluate.tsv"
+    wildcard_constraints:
+        lmm=either(arms.SHAPEWORLD),
     conda:
         "../../envs/silmm.yaml"
     threads: 1

@@ -4,11 +4,18 @@ import itertools
 import os
 from pathlib import Path
 
+
+include: "weights.smk"
+
+
 SEEDS = next(iter(PLANS.values())).seeds
 SHARDS = range(next(iter(PLANS.values())).shards)
 BASES = collect("<results>/{lmm}/seed{seed}/base/ckpt", lmm=PLANS, seed=SEEDS)
+# The LMMs of ShapeWorld, whose pictures the oracle judges, and those that are pretrained.
+JUDGED = {lmm: plan for lmm, plan in PLANS.items() if lmm in arms.SHAPEWORLD}
+ADOPTED = {lmm: plan for lmm, plan in PLANS.items() if lmm in arms.ADOPTED}
 # Tables and figures that name their arms in the config.
-PAPER = sorted({figure for plan in PLANS.values() for figure in plan.figures})
+PAPER = sorted({figure for plan in JUDGED.values() for figure in plan.figures})
 # What each of these, and others after the paper's, is about.
 ABOUT = {
     "table_1": "what self-improvement gains, by group",
@@ -27,6 +34,7 @@ ABOUT = {
     "figure_cost": "seconds and memory of every stage",
     "figure_judge": "how good a judge must be",
 }
+FUNNEL = "paper/figure_funnel.png"
 # What there is to look at: every run draws these, `snakemake figures` the last ones too, and those of PAPER.
 OF_EACH = {
     "figures/accuracy_{lmm}.png": "accuracy by iteration, with the controls",
@@ -46,14 +54,28 @@ CONTINUOUS_ON_REQUEST = {
     **{f"paper/{name}.png": ABOUT[name] for name in ("figure_5", "figure_6")},
 }
 FIGURES = [
-    *(f"<results>/{name}".format(lmm=lmm) for name in OF_EACH for lmm in PLANS),
+    *(f"<results>/{name}".format(lmm=lmm) for name in OF_EACH for lmm in JUDGED),
     *(f"<results>/{name}" for name in OF_CONTINUOUS if "continuous" in PLANS),
 ]
 ALL_FIGURES = [
     *FIGURES,
     *(f"<results>/paper/{name}.png" for name in PAPER),
-    *(f"<results>/{name}" for name in ON_REQUEST),
+    *(f"<results>/{name}" for name in ON_REQUEST if JUDGED or name == FUNNEL),
     *(f"<results>/{name}" for name in CONTINUOUS_ON_REQUEST if "continuous" in PLANS),
+]
+# The last policy of every arm of a pretrained LMM: nothing judges it here.
+LAST_POLICIES = [
+    f"<results>/{lmm}/seed{seed}/{plan.home(arm.name, arm.iterations, 'align')}/iter{arm.iterations}/ckpt"
+    for lmm, plan in ADOPTED.items()
+    for seed in SEEDS
+    for arm in plan.arms.values()
+    if arm.unasked
+]
+RESULTS = config.get("pathvars", {}).get("results", "results")
+# What a run makes unasked.
+OUTCOME = [
+    *(["<results>/summary.csv", "<results>/gains.csv", *FIGURES] if JUDGED else []),
+    *([*LAST_POLICIES, f"<results>/{FUNNEL}"] if ADOPTED else []),
 ]
 
 
@@ -161,7 +183,7 @@ def judged_options(wildcards, input):
 
 def judged(figure=None):
     """(lmm, arm, seed, iteration, folder) of every row of the summary, or of a figure's; a base before its arms."""
-    for lmm, seed in itertools.product(PLANS, SEEDS):
+    for lmm, seed in itertools.product(JUDGED, SEEDS):
         if figure and figure not in PLANS[lmm].figures:
             continue
         folder = f"<results>/{lmm}/seed{seed}"
@@ -264,7 +286,10 @@ def what_will_be_made():
         for seed in SEEDS:
             folder = shipped_folder(lmm, seed)
             made = f"from {folder}" if folder else "trained"
+            if lmm in ADOPTED:
+                made = f"adopted, of the weights {', '.join(weights_of(lmm).values())}"
             lines.append(f"  base {lmm} seed {seed}: {made}")
+    lines += missing_weights()
     return "\n".join(["silmm: this run has", *lines])
 
 
@@ -274,14 +299,17 @@ if any(re.fullmatch("--dry-?run|-[a-zA-Z]*n[a-zA-Z]*", word) for word in sys.arg
 
 
 def where_to_look():
-    folder = config.get("pathvars", {}).get("results", "results")
     made = {
         "summary.csv": "every metric of every policy, with intervals",
         "gains.csv": "paired differences to the base and between arms",
         **{
             name.format(lmm=lmm): f"{text} ({lmm})"
             for name, text in OF_EACH.items()
-            for lmm in PLANS
+            for lmm in JUDGED
+        },
+        **{
+            policy.removeprefix("<results>/"): "the last policy of an arm"
+            for policy in LAST_POLICIES
         },
         **{
             name: f"{text} (continuous)"
@@ -294,8 +322,8 @@ def where_to_look():
         },
     }
     lines = [
-        f"  {folder}/{name:<36} {text}"
+        f"  {RESULTS}/{name:<36} {text}"
         for name, text in made.items()
-        if Path(folder, name).exists()
+        if Path(RESULTS, name).exists()
     ]
     return "\n".join(["silmm: done. Look at", *lines]) if lines else "silmm: done."

@@ -10,8 +10,10 @@ def main_iterations():
 
 
 def with_bases():
-    """The same, with each LMM's and seed's base before its iterations."""
+    """The same of the LMMs that are judged, with each LMM's and seed's base before its iterations."""
     for lmm, arm, seed, t in main_iterations():
+        if lmm not in JUDGED:
+            continue
         if t == 1:
             yield lmm, "base", seed, 0
         yield lmm, arm, seed, t
@@ -31,8 +33,8 @@ def step_options(steps, files):
 
 
 def policies():
-    """(lmm, iteration, checkpoint folder) of the bases and the main arms' policies, with the first seed."""
-    for lmm, plan in PLANS.items():
+    """(lmm, iteration, checkpoint folder) of the judged LMMs' bases and main arms' policies, with the first seed."""
+    for lmm, plan in JUDGED.items():
         arm = next(iter(plan.arms.values()))
         folder = f"<results>/{lmm}/seed{SEEDS[0]}"
         yield lmm, 0, f"{folder}/base/ckpt"
@@ -64,7 +66,7 @@ def audited_files(wildcards):
     judged = ("eval.parquet", "eval.stats.json")
     return [
         f"{folder}/{name}"
-        for lmm in PLANS
+        for lmm in JUDGED
         for t, folder in enumerate(audited_folders(lmm))
         for name in (*judged, *(("audit.parquet", "pairs.parquet") if t else ()))
     ]
@@ -75,5 +77,5 @@ def audited_options(wildcards, input):
     folders = iter(dict.fromkeys(str(Path(path).parent) for path in input.judged))
     return " ".join(
         shlex.join(["--policies", lmm, *(next(folders) for _ in audited_folders(lmm))])
-        for lmm in PLANS
+        for lmm in JUDGED
     )

@@ -11,6 +11,8 @@ rule pretrain:
         "<results>/logs/{lmm}/seed{seed}/base/pretrain.log",
     benchmark:
         "<results>/benchmarks/{lmm}/seed{seed}/base/pretrain.tsv"
+    wildcard_constraints:
+        lmm=either(arms.SHAPEWORLD),
     conda:
         "../../envs/silmm.yaml"
     threads: 1

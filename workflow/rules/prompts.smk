@@ -15,8 +15,9 @@ rule prompts:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=by_size(2000, 64000),
+        runtime=by_size(30, 2880),
+        gpu=by_size(0, 1),
     params:
         settings=settings_of("prompts"),
         sources=source_hash("stages.prompts"),

@@ -16,8 +16,9 @@ rule score:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=by_size(2000, 64000),
+        runtime=by_size(60, 2880),
+        gpu=by_size(0, 1),
     params:
         settings=settings_of("score"),
         sources=source_hash("stages.score"),

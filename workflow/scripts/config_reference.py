@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "src"))
 
-from silmm.arms import ARM_STAGES, LMMS, OF_LMM  # noqa: E402
+from silmm.arms import ARM_STAGES, LMMS, SHAPEWORLD, of_lmm  # noqa: E402
 from silmm.settings import STAGES  # noqa: E402
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -67,7 +67,7 @@ def schema() -> dict[str, Any]:
         "shipped": {
             "type": ["object", "null"],
             "additionalProperties": False,
-            "properties": dict.fromkeys(LMMS, folders),
+            "properties": dict.fromkeys(SHAPEWORLD, folders),
         },
         "pathvars": {"type": "object", "additionalProperties": {"type": "string"}},
         "main": {"type": "string"},
@@ -79,15 +79,15 @@ def schema() -> dict[str, Any]:
         },
     }
     stages = {stage: {"$ref": f"#/$defs/{stage}"} for stage in STAGES}
-    of_lmm = {name: (general | stages)[name] for name in OF_LMM}
-    own = {"type": ["object", "null"], "additionalProperties": False, "properties": of_lmm}
+    keys = {lmm: {name: (general | stages)[name] for name in of_lmm(lmm)} for lmm in LMMS}
+    section = {"type": ["object", "null"], "additionalProperties": False}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Config of the silmm workflow; written by workflow/scripts/config_reference.py",
         "type": "object",
         "additionalProperties": False,
         "required": ["lmms", "seeds", "shards", "iterations", "control_iterations", "main", "arms"],
-        "properties": {**general, **stages, **dict.fromkeys(LMMS, own)},
+        "properties": {**general, **stages, **{lmm: section | {"properties": keys[lmm]} for lmm in LMMS}},
         "$defs": {stage: stage_schema(stage) for stage in STAGES},
     }
 

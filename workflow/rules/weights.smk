@@ -1,0 +1,56 @@
+# Where a pretrained LMM's weights are, and what its jobs need.
+
+
+def by_size(small, large):
+    """A resources function: what a job needs with an LMM of ShapeWorld or random weights, and with a pretrained one."""
+    return lambda wildcards: large if is_large(wildcards.lmm) else small
+
+
+def is_large(lmm):
+    """Whether an LMM is pretrained, and fills a GPU."""
+    return lmm in arms.ADOPTED and random_weights(lmm) not in weights_of(lmm).values()
+
+
+def random_weights(lmm):
+    """The folder of the tiny model with random weights, as the config's `adopt.weights` may name it."""
+    return str(Path(RESULTS, lmm, "random_weights"))
+
+
+def weights_of(lmm):
+    """The folders of a pretrained LMM's weights, by the config's keys."""
+    own = (PLANS.get(lmm) or arms.plan(config, lmm)).settings["adopt"]
+    folders = {"weights": own.weights, "chat": own.chat}
+    return {key: str(Path(folder)) for key, folder in folders.items() if folder}
+
+
+def weights_files(wildcards):
+    """What a pretrained base depends on: its weights' files, as far as they are there, or the random ones."""
+    folders = weights_of(wildcards.lmm).values()
+    made = [folder for folder in folders if folder == random_weights(wildcards.lmm)]
+    files = [
+        str(path)
+        for folder in folders
+        if folder not in made and Path(folder).is_dir()
+        for path in Path(folder).iterdir()
+        if path.is_file()
+    ]
+    return [
+        *(f"<results>/{wildcards.lmm}/random_weights" for _ in made),
+        *sorted(files),
+    ]
+
+
+def missing_weights():
+    """One line for each folder of weights that is neither there nor made here."""
+    return [
+        f"config: {lmm}.adopt.{key} is {folder}: no such folder: download the weights, or name the folder with them"
+        for lmm in ADOPTED
+        for key, folder in weights_of(lmm).items()
+        if folder != random_weights(lmm) and not Path(folder).is_dir()
+    ]
+
+
+def require_weights():
+    """WorkflowError for folders of weights that are not there: before any job starts."""
+    if missing_weights():
+        raise WorkflowError(*missing_weights())
