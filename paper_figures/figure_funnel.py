@@ -26,14 +26,20 @@ def draw(steps: list[Step], out: Path) -> None:
     data = funnel(steps)
     means = data.groupby(["lmm", "iteration", "step"], sort=False)["count"].mean()
     runs = columns(data)
+    counted = {name: text for name, text in STEPS.items() if name in set(data.step)}
     rows = [
-        [f"   {text[1:]}" if text[0] == " " else text, *(f"{means[(*run, name)]:,.0f}" for run in runs)]
-        for name, text in STEPS.items()
+        [f"   {text[1:]}" if text[0] == " " else text, *(_cell(means.get((*run, name))) for run in runs)]
+        for name, text in counted.items()
     ]
-    rules = [i for i, name in enumerate(STEPS) if name in ("images_drawn", "questions_kept", "images_scored")]
-    rules.append(list(STEPS).index("pairs_drafted"))
+    rules = [i for i, name in enumerate(counted) if name in ("images_drawn", "questions_kept", "images_scored")]
+    rules.append(list(counted).index("pairs_drafted"))
     head = ["", *(f"{lmm} {t}" for lmm, t in runs)]
     finish_table(Table(head, rows, rules), data, out, [_seeds(data), *_notes(means, runs)])
+
+
+def _cell(count: float | None) -> str:
+    """A mean; a dash for a reason that drafts of this LMM's world are not dropped for."""
+    return "–" if count is None else f"{count:,.0f}"
 
 
 def _seeds(data: pd.DataFrame) -> str:

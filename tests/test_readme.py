@@ -40,7 +40,7 @@ def commands(path: Path) -> list[list[str]]:
 
 def outputs() -> list[list[str]]:
     """The files that rules make under results/, each as a list of patterns, one a part of the path."""
-    wild = {"lmm": "discrete", "arm": r"[a-z][a-z0-9_]*", "seed": r"\d+", "t": r"\d+", "shard": r"\d+"}
+    wild = {"lmm": "(?:discrete|emu3|janus)", "arm": r"[a-z][a-z0-9_]*", "seed": r"\d+", "t": r"\d+", "shard": r"\d+"}
     texts = [path.read_text() for path in RULES if path.name != "files.smk"]  # that one builds paths piece by piece
     named = {name for text in texts for name in re.findall(r'"<results>/([^"]+)"', text)}
     named = {name for name in named if set(re.findall(r"\{([^{}]+)\}", name)) <= set(wild)}
@@ -82,7 +82,7 @@ def check_snakemake(words: list[str]) -> None:
         assert target in rules or is_made(target), f"nothing makes {target}"
     assert set(given.forcerun or ()) <= rules
     for file in given.configfile or ():
-        assert exists(str(file)) or str(file) == "my.yaml", f"no {file}"  # my.yaml: the one that the tutorial writes
+        assert exists(str(file)) or str(file) in ("my.yaml", "my_janus.yaml"), f"no {file}"  # the reader writes these
     for item in given.config or ():
         assert item.partition("=")[0] in KEYS, f"no key {item}"
 
@@ -105,11 +105,13 @@ def test_every_command_is_one(path: Path, capsys: pytest.CaptureFixture[str]) ->
             check_silmm(words, capsys)
         elif program == "python" and words[0] == "-m":
             file = words[1].replace(".", "/")
-            assert any(map(exists, (f"{file}.py", f"src/{file}/__main__.py"))), f"no module {words[1]}"
+            assert any(map(exists, (f"{file}.py", f"src/{file}.py", f"src/{file}/__main__.py"))), (
+                f"no module {words[1]}"
+            )
         elif program == "python" and words[0] != "-c":
             assert exists(words[0]), f"no {words[0]}"
         else:
-            assert program in ("python", "head", "tail", "cat", "ls", "source"), f"what is {program}?"
+            assert program in ("python", "head", "tail", "cat", "ls", "source", "hf"), f"what is {program}?"
         for word in words:
             if word.startswith("results/") and program in ("silmm", "cat", "head", "tail", "ls"):
                 assert is_made(word), f"nothing makes {word}"
