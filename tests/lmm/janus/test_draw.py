@@ -60,7 +60,9 @@ def test_teacher_forcing_is_drawing(policy: JanusLMM, guidance: float) -> None:
     assert forced_SL.dtype == torch.float32 and forced_SL.shape == (4, policy.length)
     for i, row in enumerate(rows):
         given = plain_logits(policy, prefixes[row], codes[i])
-        free = plain_logits(policy, layout.unconditional(policy.weights.processor, prefixes[row]), codes[i])
+        free = plain_logits(
+            policy, layout.unconditional(policy.weights.processor, prefixes[row], policy.weights.blank), codes[i]
+        )
         torch.testing.assert_close(drawn_SLC[i], free + guidance * (given - free), atol=1e-4, rtol=0)
         own = given.log_softmax(-1).gather(1, codes[i][:, None])[:, 0]
         torch.testing.assert_close(forced_SL[i], own, atol=1e-4, rtol=0)
@@ -72,7 +74,7 @@ def test_teacher_forcing_is_drawing(policy: JanusLMM, guidance: float) -> None:
 def test_the_branch_without_a_prompt(lmm: JanusLMM) -> None:
     processor = lmm.weights.processor
     ids = layout.draw_ids(processor, PROMPTS[0])
-    tokens = processor.tokenizer.convert_ids_to_tokens(layout.unconditional(processor, ids))
+    tokens = processor.tokenizer.convert_ids_to_tokens(layout.unconditional(processor, ids, lmm.weights.blank))
     tokenizer = processor.tokenizer
     assert tokens == [tokenizer.bos_token, *[tokenizer.pad_token] * (len(ids) - 2), processor.image_start_token]
 

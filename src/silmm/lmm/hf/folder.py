@@ -16,8 +16,8 @@ from silmm.errors import InputError
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 TEXTS = (  # all but the weights that decides what an LMM computes; not all folders have all of them
-    "added_tokens.json", "chat_template.jinja", "chat_template.json", "config.json", "merges.txt",
-    "preprocessor_config.json", "processor_config.json", "special_tokens_map.json", "tokenizer.json",
+    "added_tokens.json", "chat_template.jinja", "chat_template.json", "config.json", "generation_config.json",
+    "merges.txt", "preprocessor_config.json", "processor_config.json", "special_tokens_map.json", "tokenizer.json",
     "tokenizer_config.json", "vocab.json",
 )  # fmt: skip
 ORIGINALS = {  # model_type of the publishers' own layouts: what to take instead

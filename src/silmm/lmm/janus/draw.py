@@ -71,7 +71,8 @@ def draw_pass(
     Salimans, arXiv 2207.12598).
     """
     decoder, guided = weights.text.decoder, guidance != 1.0
-    every = [*prefixes, *(layout.unconditional(weights.processor, ids) for ids in prefixes if guided)]
+    free_of = [layout.unconditional(weights.processor, ids, weights.blank) for ids in prefixes if guided]
+    every = [*prefixes, *free_of]
     every_row = [*rows, *(len(prefixes) + row for row in rows if guided)]
     ids, mask = left_pad(every, weights.text.pad, weights.text.head.weight.device)
     start, end = ids.shape[1], ids.shape[1] + weights.length - 1  # the last code is never read

@@ -21,11 +21,11 @@ def draw_ids(processor: Any, prompt: str) -> list[int]:
     return _encode(processor, conversation(processor, prompt) + processor.image_start_token)
 
 
-def unconditional(processor: Any, ids: list[int]) -> list[int]:
-    """The same places without a prompt: all but the start of the text and of the picture is padding, which is seen."""
+def unconditional(processor: Any, ids: list[int], blank: int) -> list[int]:
+    """The same places without a prompt: all but the start of the text and of the picture is `blank`, which is seen."""
     tokenizer = processor.tokenizer
     kept = {tokenizer.bos_token_id, tokenizer.convert_tokens_to_ids(processor.image_start_token)}
-    return [token if token in kept else tokenizer.pad_token_id for token in ids]
+    return [token if token in kept else blank for token in ids]
 
 
 def text_ids(processor: Any, instruction: str) -> list[int]:

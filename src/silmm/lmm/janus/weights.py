@@ -22,6 +22,7 @@ class JanusWeights(NamedTuple):
     processor: Any
     text: TextModel
     length: int  # visual tokens of a picture
+    blank: int  # id that stands for a prompt's tokens where there is none
 
 
 def load(folder: Path, *, dtype: str, rows: int, device: torch.device) -> JanusWeights:
@@ -33,7 +34,9 @@ def load(folder: Path, *, dtype: str, rows: int, device: torch.device) -> JanusW
     text = TextModel(
         model.model.language_model, model.lm_head, tokenizer.pad_token_id, frozenset([tokenizer.eos_token_id]), rows
     )
-    return JanusWeights(model, processor, text, model.config.vq_config.num_patches**2)
+    blank = model.generation_config.pad_token_id  # as transformers' `generate`; it may differ from the tokenizer's
+    blank = tokenizer.pad_token_id if blank is None else blank
+    return JanusWeights(model, processor, text, model.config.vq_config.num_patches**2, blank)
 
 
 def load_processor(folder: Path) -> Any:
