@@ -31,15 +31,19 @@ def test_teacher_forced_logps_are_those_of_the_generation(
 ) -> None:
     """Guidance changes what is chosen; the conditional log-probs of what was chosen are the policy's all the same."""
     seen: list[torch.Tensor] = []
-    choose = draw._choose
+    guide, choose, given = draw.guide, draw.choose, []
 
-    def spy(logits_BC: torch.Tensor, numbers_S: torch.Tensor, *rest: Any) -> torch.Tensor:
-        codes = choose(logits_BC, numbers_S, *rest)
-        given = logits_BC[: len(codes)].log_softmax(-1)
-        seen.append(given.gather(1, codes[:, None])[:, 0])
+    def spy_guide(logits_BC: torch.Tensor, strength: float) -> torch.Tensor:
+        given.append(logits_BC.log_softmax(-1))
+        return guide(logits_BC, strength)
+
+    def spy_choose(*args: Any) -> torch.Tensor:
+        codes = choose(*args)
+        seen.append(given[-1][: len(codes)].gather(1, codes[:, None])[:, 0])
         return codes
 
-    monkeypatch.setattr(draw, "_choose", spy)
+    monkeypatch.setattr(draw, "guide", spy_guide)
+    monkeypatch.setattr(draw, "choose", spy_choose)
     gen = with_rows(lmm.gen, rows)
     with nudged(lmm), torch.no_grad():
         codes = draw.draw(gen, PROMPTS, keys(3, 2), Sampling(guidance=guidance, top_k=40, top_p=0.95), lmm.side)
@@ -111,26 +115,6 @@ def test_the_same_prompt_twice_has_its_own_samples(lmm: Emu3LMM) -> None:
     twice = lmm.draw(["a pear"] * 2, keys(2, 1), Sampling()).tokens_PNL
     again = lmm.draw(["a pear"], [keys(2, 1)[1]], Sampling()).tokens_PNL
     assert (twice[1] == again[0]).all() and (twice[0] != twice[1]).any()
-
-
-def test_guidance_is_that_of_log_softmaxed_logits() -> None:
-    """What the reference does; here the plain logits are guided."""
-    logits = torch.randn(6, 50, generator=torch.Generator().manual_seed(0)) * 3
-    numbers = torch.rand(3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    given, free = logits.log_softmax(-1).chunk(2)
-    guided = free + 4.0 * (given - free)
-    own = draw._choose(logits, numbers, Sampling(guidance=4.0), True)
-    assert (own == draw._choose(guided, numbers, Sampling(), False)).all()
-    assert (draw._choose(logits, numbers, Sampling(guidance=4.0, top_k=1), True) == guided.argmax(-1)).all()
-
-
-@pytest.mark.parametrize("top_k", [1, 3, 50, 99])
-def test_top_k_leaves_the_likeliest(top_k: int) -> None:
-    logits = torch.randn(1, 50, generator=torch.Generator().manual_seed(0)).expand(400, 50)
-    numbers = torch.linspace(0, 0.9999, 400, dtype=torch.float64)
-    chosen = set(draw._choose(logits, numbers, Sampling(top_k=top_k), False).tolist())
-    assert chosen <= set(logits[0].topk(min(top_k, 50)).indices.tolist())
-    assert len(chosen) > min(top_k, 20) / 2
 
 
 def test_layout_of_a_picture() -> None:

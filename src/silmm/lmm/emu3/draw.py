@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from silmm.kernels.nucleus import nucleus
 from silmm.kernels.selective_logps import selective_logps
 from silmm.lmm.emu3 import layout
 from silmm.lmm.emu3.weights import Emu3Weights
+from silmm.lmm.hf.choice import choose, guide
 from silmm.lmm.hf.decoder import checkpointed, fan_out, forward, left_pad, new_cache
 from silmm.lmm.hf.text import uniforms
 from silmm.lmm.interface import Sampling
@@ -62,7 +62,7 @@ def _draw_pass(
     mask_BS = torch.cat([mask[rows], mask.new_ones(len(rows), end - length)], 1)
     codes: list[Tensor] = []
     for numbers_S in numbers_SL.T:
-        codes.append(_choose(hidden_BD @ weights.head_CD.T, numbers_S, sampling, guided))
+        codes.append(choose(guide(hidden_BD @ weights.head_CD.T, sampling.guidance), numbers_S, sampling))
         following = [weights.visual_C[codes[-1]].repeat(1 + guided)]
         if len(codes) % width == 0:
             following.append(torch.full_like(following[0], weights.end_of_line))
@@ -70,21 +70,6 @@ def _draw_pass(
             length += 1
             hidden_BD = forward(decoder, weights.text.embed(ids_B[:, None]), mask_BS[:, :length], cache)[:, -1]
     return torch.stack(codes, 1)
-
-
-def _choose(logits_BC: Tensor, numbers_S: Tensor, sampling: Sampling, guided: bool) -> Tensor:
-    """A code of each sample, of logits of the conditional rows and, behind them, the unconditional ones.
-
-    The reference guides log-softmaxed logits; that shifts a whole row by one number, so it chooses the same.
-    """
-    logits_SC = logits_BC.float()
-    if guided:
-        given, free = logits_SC.chunk(2)
-        logits_SC = free + sampling.guidance * (given - free)
-    if 0 < sampling.top_k < logits_SC.shape[1]:
-        lowest = logits_SC.topk(sampling.top_k).values[:, -1:]
-        logits_SC = logits_SC.masked_fill(logits_SC < lowest, float("-inf"))
-    return nucleus(logits_SC, numbers_S.contiguous(), temperature=sampling.temperature, top_p=sampling.top_p)
 
 
 def token_logps(weights: Emu3Weights, prompts: Sequence[str], tokens_BL: np.ndarray, side: int) -> Tensor:

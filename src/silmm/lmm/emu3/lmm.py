@@ -2,59 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import Parameter
 
 from silmm.errors import InputError
 from silmm.lmm.emu3 import draw, layout
 from silmm.lmm.emu3.weights import Emu3Weights
-from silmm.lmm.hf import checkpoint, lora, text
+from silmm.lmm.hf import checkpoint
 from silmm.lmm.hf.branches import packed_width, yes_no
 from silmm.lmm.hf.decoder import forward, new_cache
+from silmm.lmm.hf.pretrained import PretrainedLMM
 from silmm.lmm.interface import Drawn, Sampling
-from silmm.open_language.instructions import ask_instruction, write_instruction
-
-WRITE_TOKENS = 64  # a prompt is asked for in at most twenty words
 
 
-class Emu3LMM:
+class Emu3LMM(PretrainedLMM):
     """An `LMM`; where both roles are one set of weights, the policy's LoRA serves both."""
 
-    world = "open"
     images = "discrete"
 
     def __init__(
         self, gen: Emu3Weights, chat: Emu3Weights, adapted: Any, settings: checkpoint.Settings, side: int
     ) -> None:
         """`adapted`: peft's model around `gen.model`. `side`: of a drawn picture, in pixels."""
-        self.gen, self.chat, self.adapted, self.settings, self.side = gen, chat, adapted, settings, side
+        super().__init__(chat.text, chat.processor.tokenizer, adapted, settings)
+        self.gen, self.chat, self.side = gen, chat, side
         self.length = (side // gen.factor) ** 2
-        self.yes_no_words = text.yes_no_ids(chat.processor.tokenizer)
 
-    # ---- writing -------------------------------------------------------------------------------------------------
-
-    def write(self, subcategories: Sequence[str], keys: Sequence[tuple], *, temperature: float) -> list[str]:
-        """An answer to the instruction to write one prompt, each."""
-        instructions = [write_instruction(name, key) for name, key in zip(subcategories, keys, strict=True)]
-        prefixes = layout.text_prefixes(self.chat.processor, instructions)
-        ids = text.sample(self.chat.text, prefixes, length=WRITE_TOKENS, keys=keys, temperature=temperature)
-        return self._decode(ids)
-
-    def ask(self, prompts: Sequence[str], *, max_tokens: int) -> list[str]:
-        """An answer to the instruction to split each prompt into questions, greedily."""
-        prefixes = layout.text_prefixes(self.chat.processor, [ask_instruction(prompt) for prompt in prompts])
-        return self._decode(text.sample(self.chat.text, prefixes, length=max_tokens))
-
-    def _decode(self, rows: Sequence[list[int]]) -> list[str]:
-        return [self.chat.processor.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in rows]
+    def prefixes(self, instructions: Sequence[str]) -> list[list[int]]:
+        """Ids of instructions, each up to where the answer starts."""
+        return layout.text_prefixes(self.chat.processor, instructions)
 
     # ---- drawing -------------------------------------------------------------------------------------------------
 
@@ -115,34 +96,3 @@ class Emu3LMM:
         cache = new_cache(model.decoder, ids.shape[1] + packed_width(branches))
         forward(model.decoder, model.embed(ids), mask, cache)
         return yes_no(model, cache, mask, branches, self.yes_no_words)[0]
-
-    # ---- learning ------------------------------------------------------------------------------------------------
-
-    def text_nll(self, pairs: Sequence[tuple[str, str, str]]) -> Tensor:
-        """Mean negative log-likelihood of (task, input, output); without gradients where `chat` is other weights than
-        `gen`, for then no step of the policy changes it."""
-        instructions = [
-            write_instruction(given, ("text",)) if task == "write" else ask_instruction(given)
-            for task, given, _ in pairs
-        ]
-        tokenizer = self.chat.processor.tokenizer
-        prefixes = layout.text_prefixes(self.chat.processor, instructions)
-        outputs = [
-            [*tokenizer.encode(" " + output, add_special_tokens=False), tokenizer.eos_token_id] for *_, output in pairs
-        ]
-        return text.nll(self.chat.text, list(zip(prefixes, outputs, strict=True)))
-
-    def parameters(self) -> list[Parameter]:
-        """The LoRA weights, float32."""
-        return lora.parameters(self.adapted)
-
-    @contextmanager
-    def without_adapter(self) -> Iterator[None]:
-        """Inside, the policy is the base."""
-        with self.adapted.disable_adapter():
-            yield
-
-    def save(self, folder: Path) -> None:
-        """Write the LoRA and what it stands on; the base's weights stay where they are."""
-        lora.save(self.adapted, folder, base=str(self.settings.weights["gen"]))
-        checkpoint.write(self.settings, folder)

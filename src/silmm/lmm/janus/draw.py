@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from silmm.kernels.nucleus import nucleus
+from silmm.lmm.hf.choice import choose, guide
 from silmm.lmm.hf.decoder import checkpointed, fan_out, forward, left_pad, new_cache
 from silmm.lmm.hf.text import uniforms
 from silmm.lmm.interface import Sampling
@@ -49,26 +49,17 @@ def draw(
 
 
 def sampler(numbers_SL: Tensor, sampling: Sampling) -> Choose:
-    """Choose by top-k, then by nucleus sampling with these uniform numbers."""
-
-    def choose(step: int, logits_SC: Tensor) -> Tensor:
-        if 0 < sampling.top_k < logits_SC.shape[1]:
-            lowest = logits_SC.topk(sampling.top_k).values[:, -1:]
-            logits_SC = logits_SC.masked_fill(logits_SC < lowest, float("-inf"))
-        numbers_S = numbers_SL[:, step].contiguous()
-        return nucleus(logits_SC, numbers_S, temperature=sampling.temperature, top_p=sampling.top_p)
-
-    return choose
+    """Choose with these uniform numbers."""
+    return lambda step, logits_SC: choose(logits_SC, numbers_SL[:, step], sampling)
 
 
 @torch.no_grad()
 def draw_pass(
-    weights: JanusWeights, prefixes: Sequence[list[int]], rows: Sequence[int], guidance: float, choose: Choose
+    weights: JanusWeights, prefixes: Sequence[list[int]], rows: Sequence[int], guidance: float, chooser: Choose
 ) -> Tensor:
     """Codes `[S, L]` of samples, `rows` saying which prefix each continues.
 
-    With guidance the logits are u + guidance (c - u), of the prefix and of its places without a prompt (Ho and
-    Salimans, arXiv 2207.12598).
+    With guidance a sample has a second row, which continues its prefix's places without a prompt.
     """
     decoder, guided = weights.text.decoder, guidance != 1.0
     free_of = [layout.unconditional(weights.processor, ids, weights.blank) for ids in prefixes if guided]
@@ -82,11 +73,7 @@ def draw_pass(
     mask_BS = torch.cat([mask[every_row], mask.new_ones(len(every_row), end - start)], 1)
     codes: list[Tensor] = []
     for step in range(weights.length):
-        logits_SC = weights.model.model.generation_head(hidden_BD).float()
-        if guided:
-            given, free = logits_SC.chunk(2)
-            logits_SC = free + guidance * (given - free)
-        codes.append(choose(step, logits_SC))
+        codes.append(chooser(step, guide(weights.model.model.generation_head(hidden_BD), guidance)))
         if step + 1 < weights.length:
             embeds_BTD = _embed(weights, codes[-1].repeat(1 + guided)[:, None])
             hidden_BD = forward(decoder, embeds_BTD, mask_BS[:, : start + step + 1], cache)[:, -1]

@@ -2,57 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import Parameter
 
-from silmm.lmm.hf import checkpoint, lora, text
+from silmm.lmm.hf import checkpoint
 from silmm.lmm.hf.branches import packed_width, yes_no
 from silmm.lmm.hf.decoder import forward, new_cache
+from silmm.lmm.hf.pretrained import PretrainedLMM
 from silmm.lmm.interface import Drawn, Sampling
 from silmm.lmm.janus import draw, layout
 from silmm.lmm.janus.weights import JanusWeights
-from silmm.open_language.instructions import ask_instruction, write_instruction
-
-WRITE_TOKENS = 64  # a prompt is asked for in at most twenty words
 
 
-class JanusLMM:
+class JanusLMM(PretrainedLMM):
     """An `LMM`."""
 
-    world = "open"
     images = "discrete"
 
     def __init__(self, weights: JanusWeights, adapted: Any, settings: checkpoint.Settings) -> None:
         """`adapted`: peft's model around `weights.model`."""
-        self.weights, self.adapted, self.settings = weights, adapted, settings
-        self.length = weights.length
-        self.yes_no_words = text.yes_no_ids(weights.processor.tokenizer)
+        super().__init__(weights.text, weights.processor.tokenizer, adapted, settings)
+        self.weights, self.length = weights, weights.length
 
-    # ---- writing -------------------------------------------------------------------------------------------------
-
-    def write(self, subcategories: Sequence[str], keys: Sequence[tuple], *, temperature: float) -> list[str]:
-        """An answer to the instruction to write one prompt, each."""
-        instructions = [write_instruction(name, key) for name, key in zip(subcategories, keys, strict=True)]
-        rows = [layout.text_ids(self.weights.processor, instruction) for instruction in instructions]
-        ids = text.sample(self.weights.text, rows, length=WRITE_TOKENS, keys=keys, temperature=temperature)
-        return self._decode(ids)
-
-    def ask(self, prompts: Sequence[str], *, max_tokens: int) -> list[str]:
-        """An answer to the instruction to split each prompt into questions, greedily."""
-        rows = [layout.text_ids(self.weights.processor, ask_instruction(prompt)) for prompt in prompts]
-        return self._decode(text.sample(self.weights.text, rows, length=max_tokens))
-
-    def _decode(self, rows: Sequence[list[int]]) -> list[str]:
-        tokenizer = self.weights.processor.tokenizer
-        return [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in rows]
+    def prefixes(self, instructions: Sequence[str]) -> list[list[int]]:
+        """Ids of instructions, each up to where the answer starts."""
+        return [layout.text_ids(self.weights.processor, instruction) for instruction in instructions]
 
     # ---- drawing -------------------------------------------------------------------------------------------------
 
@@ -109,30 +88,3 @@ class JanusLMM:
     @property
     def _dtype(self) -> torch.dtype:
         return self.weights.text.head.weight.dtype
-
-    # ---- learning ------------------------------------------------------------------------------------------------
-
-    def text_nll(self, pairs: Sequence[tuple[str, str, str]]) -> Tensor:
-        """Mean negative log-likelihood of (task, input, output), over the output's tokens and the end of the text."""
-        processor = self.weights.processor
-        rows = []
-        for task, given, output in pairs:
-            instruction = write_instruction(given, ("text",)) if task == "write" else ask_instruction(given)
-            ids = processor.tokenizer.encode(f" {output}", add_special_tokens=False)  # as the chat template has it
-            rows.append((layout.text_ids(processor, instruction), [*ids, processor.tokenizer.eos_token_id]))
-        return text.nll(self.weights.text, rows)
-
-    def parameters(self) -> list[Parameter]:
-        """The LoRA weights, float32."""
-        return lora.parameters(self.adapted)
-
-    @contextmanager
-    def without_adapter(self) -> Iterator[None]:
-        """Inside, the policy is the base."""
-        with self.adapted.disable_adapter():
-            yield
-
-    def save(self, folder: Path) -> None:
-        """Write the LoRA and what it stands on; the base's weights stay where they are."""
-        lora.save(self.adapted, folder, base=str(self.settings.weights["model"]))
-        checkpoint.write(self.settings, folder)

@@ -1,0 +1,28 @@
+"""From logits to visual tokens: guidance, the likeliest few, the nucleus."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from silmm.kernels.nucleus import nucleus
+from silmm.lmm.interface import Sampling
+
+
+def guide(logits_BC: Tensor, guidance: float) -> Tensor:
+    """u + guidance (c - u), float32 `[S, C]`, of S rows given the prompt (c) and, behind them, S without it (u); with
+    guidance 1 all rows are given the prompt, and stay (Ho and Salimans, arXiv 2207.12598).
+
+    Some references guide log-softmaxed logits; that shifts a whole row by one number, so it chooses the same.
+    """
+    if guidance == 1.0:
+        return logits_BC.float()
+    given, free = logits_BC.float().chunk(2)
+    return free + guidance * (given - free)
+
+
+def choose(logits_SC: Tensor, numbers_S: Tensor, sampling: Sampling) -> Tensor:
+    """One token each, int64 `[S]`: of the `top_k` likeliest, the nucleus, by uniform numbers."""
+    if 0 < sampling.top_k < logits_SC.shape[1]:
+        lowest = logits_SC.topk(sampling.top_k).values[:, -1:]
+        logits_SC = logits_SC.masked_fill(logits_SC < lowest, float("-inf"))
+    return nucleus(logits_SC, numbers_S.contiguous(), temperature=sampling.temperature, top_p=sampling.top_p)
