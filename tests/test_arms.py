@@ -222,7 +222,7 @@ def test_a_pretrained_lmm_has_its_main_arm_alone() -> None:
     made = plans(adopted())["janus"]
     assert list(made.arms) == ["silmm"]
     assert made.settings["adopt"].weights == "somewhere"
-    assert made.options("adopt").startswith("--weights somewhere --chat '' --rank ")
+    assert made.options("adopt").startswith("--weights somewhere --chat '' --visual '' --diffusion '' --rank ")
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,24 @@ class Adopt:
 
     weights: str = _doc("", "folder of the model in transformers' layout (Emu3: the one that generates)")
     chat: str = _doc("", "Emu3: folder of the model that writes and answers; empty: the same")
+    visual: str = _doc("", "SEED-LLaMA: folder of the tokenizer of pictures")
+    diffusion: str = _doc(
+        "", "SEED-LLaMA, DreamLLM: folder of the diffusion pipeline that turns their output to pictures"
+    )
     rank: int = _doc(64, "LoRA's rank", low=1)
     alpha: int = _doc(128, "LoRA's alpha: its output is scaled by alpha / rank", low=1)
     dtype: str = _doc("bfloat16", "of the frozen weights; LoRA's are float32", choices=("bfloat16", "float32"))
     rows: int = _doc(16, "most sequences per forward pass: results do not depend on it, memory does", low=1)
     side: int = _doc(0, "Emu3: side of its square pictures in pixels (0: what the checkpoint says)", low=0)
+    steps: int = _doc(0, "SEED-LLaMA, DreamLLM: steps of the diffusion decoder (0: its authors' number)", low=0)
+    guidance: float = _doc(
+        0.0, "SEED-LLaMA, DreamLLM: guidance of the diffusion decoder (0: its authors' number)", low=0.0
+    )
+    features: str = _doc(
+        "",
+        "DreamLLM: what KC-DPO compares, before or after the projector (empty: before)",
+        choices=("", "hidden", "projected"),
+    )
 
 
 @dataclass(frozen=True)

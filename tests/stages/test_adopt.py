@@ -36,15 +36,15 @@ def test_settings_reach_the_family(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     adopt.run(settings, family="emu3", seed=7, out=tmp_path / "ckpt")
     adopt.run(Adopt(weights="a", side=256), family="emu3", seed=7, out=tmp_path / "ckpt")
     assert got[0] == ("emu3", adopt.weights_of(settings, "emu3"), tmp_path / "ckpt")
-    assert got[1] == {"rank": 2, "alpha": 3, "dtype": "float32", "rows": 5, "seed": 7, "side": None}
-    assert got[3]["side"] == 256
+    assert got[1] == {"rank": 2, "alpha": 3, "dtype": "float32", "rows": 5, "seed": 7, "options": {}}
+    assert got[3]["options"] == {"side": 256}
 
 
 @pytest.mark.parametrize(
     ("family", "settings", "says"),
     [
-        ("janus", Adopt(), "adopt.weights is empty: must be the folder of the model's weights"),
-        ("janus", Adopt(weights="a", chat="b"), "adopt.chat is 'b': janus has one set of weights: leave it out"),
+        ("janus", Adopt(), "adopt.weights is empty: must be a folder"),
+        ("janus", Adopt(weights="a", chat="b"), "adopt.chat is 'b': janus has no use for it: leave it out"),
         ("janus", Adopt(weights="nowhere"), "nowhere: no such folder"),
         ("emu3", Adopt(weights="nowhere"), "nowhere: no such folder"),
     ],

@@ -19,7 +19,9 @@ def random_weights(lmm):
 def weights_of(lmm):
     """The folders of a pretrained LMM's weights, by the config's keys."""
     own = (PLANS.get(lmm) or arms.plan(config, lmm)).settings["adopt"]
-    folders = {"weights": own.weights, "chat": own.chat}
+    folders = {
+        key: getattr(own, key) for key in ("weights", "chat", "visual", "diffusion")
+    }
     return {key: str(Path(folder)) for key, folder in folders.items() if folder}
 
 

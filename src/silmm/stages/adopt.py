@@ -9,6 +9,9 @@ from silmm.lmm.hf import checkpoint
 from silmm.settings import Adopt
 from silmm.stages.runtime import prepare
 
+FOLDERS = ("weights", "chat", "visual", "diffusion")  # settings that name one
+OPTIONS = ("side", "steps", "guidance", "features")  # settings that not every family has
+
 
 def run(settings: Adopt, *, family: str, seed: int, out: Path, threads: int = 1) -> None:
     """Check the weights and write the checkpoint folder; the weights stay where they are.
@@ -16,8 +19,6 @@ def run(settings: Adopt, *, family: str, seed: int, out: Path, threads: int = 1)
     Raises InputError for weights that are not whole, or not of this family, and for a setting that another family has.
     """
     prepare(threads)
-    if not settings.weights:
-        raise InputError("adopt.weights is empty: must be the folder of the model's weights")
     checkpoint.adopt(
         family,
         weights_of(settings, family),
@@ -27,16 +28,24 @@ def run(settings: Adopt, *, family: str, seed: int, out: Path, threads: int = 1)
         dtype=settings.dtype,
         rows=settings.rows,
         seed=seed,
-        side=settings.side or None,
+        options={name: value for name in OPTIONS if (value := getattr(settings, name))},
     )
 
 
 def weights_of(settings: Adopt, family: str) -> dict[str, Path]:
-    """The folders by the family's roles: one folder does it all, unless what chats (Emu3's) is another.
+    """The folders by the family's roles: the first is `weights`, another the setting of its name; what chats may be
+    what draws.
 
-    Raises InputError where the family has nothing of its own that chats.
+    Raises InputError for a folder that is missing, and for one that the family has no use for.
     """
     roles = checkpoint.family_of(family).roles
-    if settings.chat and "chat" not in roles:
-        raise InputError(f"adopt.chat is {settings.chat!r}: {family} has one set of weights: leave it out")
-    return {role: Path(settings.chat if role == "chat" and settings.chat else settings.weights) for role in roles}
+    given = {name: getattr(settings, name) for name in FOLDERS}
+    if not settings.chat and "chat" in roles:
+        given["chat"] = settings.weights
+    for name, folder in given.items():
+        wanted = name == "weights" or name in roles[1:]
+        if folder and not wanted:
+            raise InputError(f"adopt.{name} is {folder!r}: {family} has no use for it: leave it out")
+        if wanted and not folder:
+            raise InputError(f"adopt.{name} is empty: must be a folder: `silmm adopt --help` says which")
+    return {role: Path(given["weights" if role == roles[0] else role]) for role in roles}

@@ -185,19 +185,20 @@ def test_a_missing_folder_is_refused(folders: dict[str, Path], tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("side", "message"), [(30, "multiple"), (720, "8193 tokens.*2048 at most"), (-8, "at least 1")]
+    ("side", "message"),
+    [(30, "multiple"), (720, "8193 tokens.*2048 at most"), (-8, "expected int, not below zero")],
 )
 def test_a_side_that_cannot_be_drawn_is_refused(
     folders: dict[str, Path], tmp_path: Path, side: int, message: str
 ) -> None:
     with pytest.raises(InputError, match=f"side is {side}.*{message}"):
-        make(folders, tmp_path / "ckpt", side=side)
+        make(folders, tmp_path / "ckpt", options={"side": side})
 
 
 def test_another_side_may_be_chosen(folders: dict[str, Path], lmm: Emu3LMM, tmp_path: Path) -> None:
-    assert (lmm.settings.side, lmm.side) == (None, 32)  # as the tiny config.json says
-    make(folders, tmp_path / "ckpt", side=48)
-    assert checkpoint.side_of(folders, json.loads((tmp_path / "ckpt" / "config.json").read_text())["side"]) == 48
+    assert (lmm.settings.options, lmm.side) == ({"side": 0}, 32)  # as the tiny config.json says
+    make(folders, tmp_path / "ckpt", options={"side": 48})
+    assert checkpoint.side_of(folders, json.loads((tmp_path / "ckpt" / "config.json").read_text())["options"]) == 48
 
 
 def test_pictures_of_another_side_are_refused(lmm: Emu3LMM) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from silmm.errors import InputError
 from silmm.lmm.hf import checkpoint, folder, lora
-from silmm.lmm.hf.checkpoint import Family
+from silmm.lmm.hf.checkpoint import Family, Option
 
 if TYPE_CHECKING:
     from silmm.lmm.emu3.lmm import Emu3LMM
@@ -32,15 +33,15 @@ def check(weights: Mapping[str, Path]) -> None:
             layout.check_template(path, processor)
 
 
-def side_of(weights: Mapping[str, Path], side: int | None) -> int:
-    """The side of drawn pictures in pixels: as given, or by `image_area` of config.json, or 720.
+def side_of(weights: Mapping[str, Path], options: Mapping[str, Option]) -> int:
+    """The side of drawn pictures in pixels: as the option says, or by `image_area` of config.json, or 720.
 
     Raises InputError where no such picture can be drawn.
     """
     from silmm.lmm.emu3.weights import read_config
 
     config = read_config(weights["gen"])
-    side = side or round(getattr(config, "image_area", AREA) ** 0.5)
+    side = int(options["side"]) or round(getattr(config, "image_area", AREA) ** 0.5)
     factor = 2 ** (len(config.vq_config.channel_multiplier) - 1)
     if side % factor:
         raise InputError(f"side is {side} pixels: Emu3's visual tokens are {factor} wide: must be a multiple of that")
@@ -70,7 +71,8 @@ FAMILY = Family(
     regex=REGEX,
     check=check,
     skeleton=skeleton,
-    check_side=side_of,
+    options=MappingProxyType({"side": 0}),
+    check_options=side_of,
 )
 
 
@@ -86,7 +88,7 @@ def load(path: Path) -> Emu3LMM:
 
     settings = checkpoint.read(path)
     check(settings.weights)
-    side = side_of(settings.weights, settings.side)
+    side = side_of(settings.weights, settings.options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folders = {role: given.resolve() for role, given in settings.weights.items()}
     loaded = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from silmm.atomic import atomic_dir
@@ -20,10 +21,7 @@ CONFIG = "config.json"
 DTYPES = ("float32", "bfloat16")
 
 
-def no_side(weights: Mapping[str, Path], side: int | None) -> None:
-    """Raise InputError for any side: of a family whose pictures have one size."""
-    if side is not None:
-        raise InputError(f"side is {side}: pictures of this LMM have one size: leave it out")
+Option = int | float | str
 
 
 class Family(NamedTuple):
@@ -38,7 +36,9 @@ class Family(NamedTuple):
     regex: str  # whole names of the layers that LoRA adapts
     check: Callable[[Mapping[str, Path]], None]  # raises InputError where the weights or the tokenizer will not do
     skeleton: Callable[[Mapping[str, Path]], Any]  # the adapted transformers model on the meta device
-    check_side: Callable[[Mapping[str, Path], int | None], Any] = no_side  # raises InputError where it cannot be drawn
+    options: Mapping[str, Option] = MappingProxyType({})  # what only this family lets one choose, and its own choice
+    # Raises InputError for options that these weights do not allow.
+    check_options: Callable[[Mapping[str, Path], Mapping[str, Option]], Any] = lambda *_: None
 
 
 class Settings(NamedTuple):
@@ -51,7 +51,7 @@ class Settings(NamedTuple):
     alpha: int
     dtype: str
     rows: int  # sequences a forward pass: what memory allows, results do not depend on it
-    side: int | None  # pixels along a drawn picture's side, where the family lets one choose; None: its own
+    options: dict[str, Option]  # the family's own
 
 
 def family_of(name: str) -> Family:
@@ -69,7 +69,7 @@ def family_of(name: str) -> Family:
 
 def adopt(
     family: str, weights: Mapping[str, Path], out: Path, *, rank: int, alpha: int, dtype: str, rows: int, seed: int,
-    side: int | None = None,
+    options: Mapping[str, Option] = MappingProxyType({}),
 ) -> None:  # fmt: skip
     """Write a checkpoint of an LMM as its publishers left it: LoRA that changes nothing, drawn from the seed.
 
@@ -81,9 +81,10 @@ def adopt(
         raise InputError(f"{out}: neither empty nor a checkpoint of {family}: give a new folder")
     weights = {role: Path(weights[role]) for role in known.roles}
     known.check(weights)
-    known.check_side(weights, side)
+    chosen = _options(known, options, f"adopting {family}")
+    known.check_options(weights, chosen)
     marks = {role: folders.fingerprint(path) for role, path in weights.items()}
-    settings = Settings(family, dict(weights), marks, rank, alpha, dtype, rows, side)
+    settings = Settings(family, dict(weights), marks, rank, alpha, dtype, rows, chosen)
     _validate(settings, f"adopting {family}")
     bare = lora.attach(known.skeleton(weights), regex=known.regex, rank=rank, alpha=alpha, seed=None)
     tensors = lora.initial({name: tuple(t.shape) for name, t in lora.weights(bare).items()}, seed)
@@ -101,7 +102,8 @@ def write(settings: Settings, folder: Path) -> None:
         "lora": {"rank": settings.rank, "alpha": settings.alpha},
         "dtype": settings.dtype,
         "rows": settings.rows,
-    } | ({} if settings.side is None else {"side": settings.side})
+        "options": settings.options,
+    }
     (folder / CONFIG).write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_card(settings), encoding="utf-8")
 
@@ -122,7 +124,7 @@ def read(folder: Path) -> Settings:
             fields["lora"]["alpha"],
             fields["dtype"],
             fields["rows"],
-            fields.get("side"),
+            dict(fields["options"]),
         )
     except FileNotFoundError:
         raise InputError(f"{file}: no such file: {folder} is not a checkpoint folder") from None
@@ -130,6 +132,7 @@ def read(folder: Path) -> Settings:
         raise InputError(f"{file}: not the config of an adopted LMM ({error!r}): adopt the weights again") from None
     _validate(settings, str(file))
     known = family_of(settings.family)
+    settings = settings._replace(options=_options(known, settings.options, str(file)))
     _same(f"{file}: weights", set(settings.weights), set(known.roles))
     for role, path in settings.weights.items():
         if not path.is_dir():
@@ -147,12 +150,23 @@ def read(folder: Path) -> Settings:
 
 def _validate(settings: Settings, where: str) -> None:
     """InputError naming the first field with a wrong value."""
-    for name in ("rank", "alpha", "rows", "side"):
+    for name in ("rank", "alpha", "rows"):
         value = getattr(settings, name)
-        if (value is not None or name != "side") and (type(value) is not int or value < 1):
+        if type(value) is not int or value < 1:
             raise InputError(f"{where}: {name} is {value!r}: expected a whole number of at least 1")
     if settings.dtype not in DTYPES:
         raise InputError(f"{where}: dtype is {settings.dtype!r}: expected {' or '.join(DTYPES)}")
+
+
+def _options(family: Family, given: Mapping[str, Option], where: str) -> dict[str, Option]:
+    """The family's options with those given. Raises InputError for one that it has not, or of another type."""
+    for name, value in given.items():
+        if name not in family.options:
+            raise InputError(f"{where}: {name} is {value!r}: {family.title} has no such choice: leave it out")
+        kind = type(family.options[name])
+        if type(value) is not kind or (not isinstance(value, str) and value < 0):
+            raise InputError(f"{where}: {name} is {value!r}: expected {kind.__name__}, not below zero")
+    return dict(family.options) | dict(given)
 
 
 def _same(what: str, found: set[str], expected: set[str]) -> None:
