@@ -22,6 +22,7 @@ from silmm.cli_options import (
     Parser,
     add_drawing,
     add_options,
+    add_planning,
     add_settings,
     add_stage,
     check_inputs,
@@ -87,6 +88,10 @@ def build_parser() -> Parser:
     sub = command("ask", _ask, "Ask a yes/no question about an image.", "ckpt")
     sub.add_argument("image", type=Path, metavar="IMAGE")
     sub.add_argument("question", metavar="QUESTION")
+    text = "Say what a config will take before it runs: weights, work, memory of every stage, time."
+    sub = command("plan", _plan, text)
+    sub.set_defaults(threads=1)
+    add_planning(sub)
     text = "Say what is installed, and which implementation of each kernel serves, and why."
     command("doctor", _doctor, text).set_defaults(threads=1)
     return parser
@@ -166,6 +171,10 @@ def _ask(args: argparse.Namespace) -> None:
     if not args.image.is_file():
         raise InputError(f"{args.image}: no such file")
     _module("stages.inference").ask(image=args.image, question=args.question, **keywords)
+
+
+def _plan(args: argparse.Namespace) -> None:
+    _module("forecast.page").run(args.configs, memory=args.memory, devices=args.devices, measured=args.measured)
 
 
 def _doctor(args: argparse.Namespace) -> None:

@@ -254,6 +254,17 @@ def add_drawing(parser: Parser) -> None:
             add_setting(parser, "images", f, hints[f.name])
 
 
+def add_planning(parser: Parser) -> None:
+    """Add the options of `silmm plan`."""
+    text = "config files, as for snakemake --configfile: on top of config/default.yaml"
+    parser.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help=text)
+    text = "memory of a device (default: of the first GPU, or 80 where there is none)"
+    parser.add_argument("--memory", type=_positive, metavar="GIB", help=text)
+    parser.add_argument("--devices", **_with_default({"type": _above_zero, "default": 1, "help": "how many there are"}))
+    text = "results folder to take speeds from (default: the config's own)"
+    parser.add_argument("--measured", type=Path, metavar="DIR", help=text)
+
+
 def _with_default(spec: dict[str, Any]) -> dict[str, Any]:
     if spec.get("default") is None:
         return spec

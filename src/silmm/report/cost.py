@@ -40,12 +40,13 @@ def _measured(folder: Path, stage: str) -> dict[str, float]:
     files = [path for path in sorted(folder.glob(f"{stage}*.tsv")) if re.fullmatch(rf"{stage}(-\d+)?", path.stem)]
     if not files:
         raise RecordError(f"{folder}/{stage}.tsv: no such file; run snakemake --forcerun {stage}")
-    jobs = pd.concat([_read(path, stage) for path in files])
+    jobs = pd.concat([read(path, stage) for path in files])
     seconds, cpu, peak = (jobs[name] for name in _COLUMNS.values())
     return {"jobs": len(files), "seconds": seconds.sum(), "cpu_seconds": cpu.sum(), "peak_mb": peak.max()}
 
 
-def _read(path: Path, stage: str) -> pd.DataFrame:
+def read(path: Path, stage: str) -> pd.DataFrame:
+    """The one row of a benchmark file: seconds, cpu_seconds, peak_mb. Raises RecordError where it is none."""
     try:
         table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])[list(_COLUMNS)].rename(columns=_COLUMNS)
         table = table.astype(float)

@@ -28,8 +28,14 @@ def run(settings: Adopt, *, family: str, seed: int, out: Path, threads: int = 1)
         dtype=settings.dtype,
         rows=settings.rows,
         seed=seed,
-        options={name: value for name in OPTIONS if (value := getattr(settings, name))},
+        options={name: getattr(settings, name) for name in OPTIONS if getattr(settings, name)},
     )
+
+
+def options_of(family: str, settings: Adopt) -> dict[str, checkpoint.Option]:
+    """The family's own options, as it chooses them where no setting does."""
+    own = checkpoint.family_of(family).options
+    return {name: getattr(settings, name) or value for name, value in own.items()}
 
 
 def weights_of(settings: Adopt, family: str) -> dict[str, Path]:
