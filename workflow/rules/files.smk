@@ -284,8 +284,8 @@ def what_will_be_made():
             )
         lines += [f"    {own}: {', '.join(names)}" for own, names in anew.items()]
         for seed in SEEDS:
-            folder = shipped_folder(lmm, seed)
-            made = f"from {folder}" if folder else "trained"
+            shipped = shipped_folder(lmm, seed)
+            made = f"from {plan.shipped[seed]}" if shipped else "trained"
             if lmm in ADOPTED:
                 made = f"adopted, of the weights {', '.join(weights_of(lmm).values())}"
             lines.append(f"  base {lmm} seed {seed}: {made}")
