@@ -116,7 +116,7 @@ def _weights(folders: Mapping[str, Path], held: Mapping[str, Holding], hub: Mapp
     for role, path in folders.items():
         one = held[role]
         size = sum(file.stat().st_size for file in one.files)
-        state = f"{len(one.files)} files, {_gb(size)}" if one.missing is None else f"cannot be loaded: {one.missing}"
+        state = f"{len(one.files)} files, {_gb(size)}" if one.missing is None else f"not to be loaded: {one.missing.removeprefix(f'{path}: ')}"
         yield f"  {role}: {path}: {state}"
         if one.missing is not None:
             yield f"    download {hub[role]}" + ("" if one.parts else "; its config.json alone is enough to plan")
