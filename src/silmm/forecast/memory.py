@@ -31,8 +31,8 @@ class Phase(NamedTuple):
         return sum(getattr(self, name) for name in COLUMNS)
 
 
-def stages(shape: Shape, settings: Mapping[str, Any], weights: int, lengths: Lengths) -> dict[str, Phase]:
-    """The phase of each stage that takes most. `weights`: bytes of all weights in memory, LoRA's among them."""
+def stages(shape: Shape, settings: Mapping[str, Any], weights: Mapping[str, int], lengths: Lengths) -> dict[str, Phase]:
+    """The phase of each stage that takes most. `weights`: bytes of all weights that each stage has in memory."""
     found = {
         "prompts": _writing(shape, settings["adopt"], lengths.write, lengths.prompt),
         "images": _drawing(shape, settings["adopt"], settings["images"], lengths.draw),
@@ -41,7 +41,7 @@ def stages(shape: Shape, settings: Mapping[str, Any], weights: int, lengths: Len
         "align": _learning(shape, settings["adopt"], settings["align"], lengths),
     }
     return {
-        stage: max((phase._replace(weights=weights) for phase in phases), key=lambda phase: phase.total)
+        stage: max((phase._replace(weights=weights[stage]) for phase in phases), key=lambda phase: phase.total)
         for stage, phases in found.items()
     }
 

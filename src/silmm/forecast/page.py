@@ -14,7 +14,7 @@ from silmm.forecast.configs import read
 from silmm.forecast.fit import RESERVE, advice
 from silmm.forecast.memory import COLUMNS, Phase, stages
 from silmm.forecast.rates import Rate, questions_of, rates
-from silmm.forecast.work import bytes_of_tokens, work
+from silmm.forecast.work import LOOP, bytes_of_tokens, work
 from silmm.lmm.hf.parts import Holding
 from silmm.stages.adopt import options_of, weights_of
 
@@ -59,7 +59,7 @@ def page(lmm: str, plan: Plan, measured: Path, device: Device) -> Iterator[str]:
     family = importlib.import_module(f"silmm.lmm.{lmm}.shape")
     held = {role: family.holds(role, path, settings["adopt"].dtype) for role, path in folders.items()}
     yield from _weights(folders, held, family.HUB)
-    if not all(one.parts for one in held.values()):
+    if any(one.missing is not None and not one.parts for one in held.values()):
         yield "memory\n  unknown: it takes the config.json of every folder of weights, or the weights"
         return
     yield from _memory(lmm, settings, folders, held, family, usual, device)
@@ -116,7 +116,11 @@ def _weights(folders: Mapping[str, Path], held: Mapping[str, Holding], hub: Mapp
     for role, path in folders.items():
         one = held[role]
         size = sum(file.stat().st_size for file in one.files)
-        state = f"{len(one.files)} files, {_gb(size)}" if one.missing is None else f"not to be loaded: {one.missing.removeprefix(f'{path}: ')}"
+        state = (
+            f"{len(one.files)} files, {_gb(size)}"
+            if one.missing is None
+            else f"not to be loaded: {one.missing.removeprefix(f'{path}: ')}"
+        )
         yield f"  {role}: {path}: {state}"
         if one.missing is not None:
             yield f"    download {hub[role]}" + ("" if one.parts else "; its config.json alone is enough to plan")
@@ -132,13 +136,17 @@ def _memory(
     usual: lengths.Lengths, device: Device,
 ) -> Iterator[str]:  # fmt: skip
     loaded = {path.resolve(): held[role] for role, path in folders.items()}  # one folder is loaded once
-    base = sum(part.memory for one in loaded.values() for part in one.parts)
+    parts = [part for one in loaded.values() for part in one.parts]
 
     def peaks(changed: Mapping[str, Any]) -> dict[str, Phase]:
         adopt = changed["adopt"]
         shape = family.shape(folders, options_of(lmm, adopt), adopt.dtype, adopt.rows)
         lora = decoder.lora_weights(shape.painter, adopt.rank) * decoder.FLOAT
-        return stages(shape, changed, base + lora, usual)
+        weights = {
+            stage: lora + sum(part.memory for part in parts if part.stages is None or stage in part.stages)
+            for stage in LOOP
+        }
+        return stages(shape, changed, weights, usual)
 
     yield f"memory of each job's device, GiB, of {device.memory / GIB:.0f} ({device.name}); {RESERVE / GIB:.0f} is kept"
     found = peaks(settings)
@@ -148,8 +156,8 @@ def _memory(
         fits = phase.total <= device.memory - RESERVE
         if not fits:
             lacking[stage] = phase
-        parts = [f"{getattr(phase, name) / GIB:.2f}" for name in COLUMNS]
-        rows.append([stage, *parts, f"{phase.total / GIB:.2f}", "fits" if fits else "TOO MUCH", phase.name])
+        cells = [f"{getattr(phase, name) / GIB:.2f}" for name in COLUMNS]
+        rows.append([stage, *cells, f"{phase.total / GIB:.2f}", "fits" if fits else "TOO MUCH", phase.name])
     yield from _table(rows)
     for stage in lacking:
         side = getattr(family, "side_of", lambda *_: None)(folders, options_of(lmm, settings["adopt"]))

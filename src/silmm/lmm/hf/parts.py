@@ -20,14 +20,16 @@ class Part(NamedTuple):
     name: str
     numbers: int
     memory: int  # bytes, as it is loaded
+    stages: frozenset[str] | None = None  # in which it is loaded; None: in all
 
 
 class Group(NamedTuple):
     """The weights of one part."""
 
     name: str
-    stems: tuple[str, ...]  # in the names of its weights
+    stems: tuple[str, ...] = ("",)  # one of them is in the name of each of its weights
     dtype: str | None = None  # as which it is loaded, where that is not the LMM's
+    stages: frozenset[str] | None = None  # in which it is loaded; None: in all
 
 
 class Holding(NamedTuple):
@@ -38,25 +40,28 @@ class Holding(NamedTuple):
     parts: list[Part]  # empty where nothing is known
 
 
-def holding(read: Callable[[], tuple[Sizes, list[Path]]], guess: Callable[[], Sizes], groups: Iterable[Group],
-            rest: str, dtype: str) -> Holding:  # fmt: skip
+def holding(
+    read: Callable[[], tuple[Sizes, list[Path]]], guess: Callable[[], Sizes], groups: Iterable[Group], dtype: str
+) -> Holding:
     """What `read`, shapes and files, says; where it fails, what `guess` does, and where that fails too, nothing."""
     try:
         sizes, files = read()
-        return Holding(files, None, grouped(sizes, groups, rest, dtype))
+        return Holding(files, None, grouped(sizes, groups, dtype))
     except InputError as error:
         try:
-            return Holding([], str(error), grouped(guess(), groups, rest, dtype))
+            return Holding([], str(error), grouped(guess(), groups, dtype))
         except InputError:
             return Holding([], str(error), [])
 
 
-def grouped(sizes: Sizes, groups: Iterable[Group], rest: str, dtype: str) -> list[Part]:
-    """The parts in the groups' order, `rest` first: all weights that are in no group."""
-    counts, groups = {rest: 0}, list(groups)
-    counts |= {group.name: 0 for group in groups}
+def grouped(sizes: Sizes, groups: Iterable[Group], dtype: str) -> list[Part]:
+    """The parts in the groups' order: a weight belongs to the first group that has a stem of its name."""
+    groups = list(groups)
+    counts = dict.fromkeys(groups, 0)
     for name, shape in sizes.items():
-        own = next((group.name for group in groups if any(stem in name for stem in group.stems)), rest)
-        counts[own] += math.prod(shape)
-    dtypes = {group.name: group.dtype or dtype for group in groups} | {rest: dtype}
-    return [Part(name, count, count * ITEMS[dtypes[name]]) for name, count in counts.items() if count]
+        counts[next(group for group in groups if any(stem in name for stem in group.stems))] += math.prod(shape)
+    return [
+        Part(group.name, count, count * ITEMS[group.dtype or dtype], group.stages)
+        for group, count in counts.items()
+        if count
+    ]

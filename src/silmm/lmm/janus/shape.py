@@ -14,6 +14,7 @@ HUB = {"model": "deepseek-community/Janus-Pro-7B"}  # where the weights are
 GROUPS = (
     Group("picture encoder", ("vision_model.", "model.aligner.")),
     Group("picture tokenizer", ("vqmodel.", "generation_embeddings.", "generation_aligner.", "generation_head.")),
+    Group("language model"),
 )
 
 
@@ -30,7 +31,7 @@ def holds(role: str, path: Path, dtype: str) -> Holding:
         folder.read_config(path, "janus")
         return {name: tuple(weight.shape) for name, weight in skeleton(path).state_dict().items()}
 
-    return holding(read, guess, GROUPS, "language model", dtype)
+    return holding(read, guess, GROUPS, dtype)
 
 
 def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str, rows: int) -> Shape:
