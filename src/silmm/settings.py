@@ -61,6 +61,11 @@ class Adopt:
         "DreamLLM: what KC-DPO compares, before or after the projector (empty: before)",
         choices=("", "hidden", "projected"),
     )
+    template: str = _doc(
+        "",
+        "SEED-LLaMA, which needs it: words around what is said, vicuna (of the 8B model) or llama2 (of the 14B one)",
+        choices=("", "vicuna", "llama2"),
+    )
 
 
 @dataclass(frozen=True)

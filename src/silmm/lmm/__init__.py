@@ -37,6 +37,11 @@ def load(folder: Path) -> LMM:
         from silmm.lmm.janus import checkpoint as janus
 
         return janus.load(Path(folder))
+    if family == "seed_llama":
+        from silmm.lmm.seed_llama import checkpoint as seed_llama
+
+        return seed_llama.load(Path(folder))
     raise InputError(
-        f"{config}: silmm_family is {family!r}: expected emu3, janus, shapeworld_discrete or shapeworld_continuous"
+        f"{config}: silmm_family is {family!r}: expected emu3, janus, seed_llama, shapeworld_discrete or"
+        " shapeworld_continuous"
     )

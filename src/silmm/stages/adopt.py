@@ -10,7 +10,7 @@ from silmm.settings import Adopt
 from silmm.stages.runtime import prepare
 
 FOLDERS = ("weights", "chat", "visual", "diffusion")  # settings that name one
-OPTIONS = ("side", "steps", "guidance", "features")  # settings that not every family has
+OPTIONS = ("side", "steps", "guidance", "features", "template")  # settings that not every family has
 
 
 def run(settings: Adopt, *, family: str, seed: int, out: Path, threads: int = 1) -> None:

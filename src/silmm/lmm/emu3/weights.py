@@ -16,6 +16,7 @@ from torch import Tensor
 
 from silmm.errors import InputError
 from silmm.lmm.emu3 import names
+from silmm.lmm.hf.choice import head_rows
 from silmm.lmm.hf.folder import weight_files
 from silmm.lmm.hf.text import TextModel
 
@@ -46,7 +47,7 @@ def load(folder: Path, *, dtype: str, rows: int, device: torch.device) -> Emu3We
         model.model.text_model, model.lm_head, tokenizer.pad_token_id, frozenset([tokenizer.eos_token_id]), rows
     )
     factor = model.model.vqmodel.spatial_scale_factor
-    return Emu3Weights(model, processor, text, visual_C, _rows(model.lm_head.weight, visual_C), ids.end_of_line, factor)
+    return Emu3Weights(model, processor, text, visual_C, head_rows(model.lm_head.weight, visual_C), ids.end_of_line, factor)
 
 
 def load_processor(folder: Path) -> Any:
@@ -108,11 +109,3 @@ def _load_visual(vqmodel: torch.nn.Module, folder: Path) -> None:
             names_of = [name for name in opened.keys() if "vqmodel." in name]  # noqa: SIM118 (it is no dictionary)
             tensors |= {name.split("vqmodel.")[1]: opened.get_tensor(name) for name in names_of}
     vqmodel.load_state_dict(tensors)
-
-
-def _rows(weight_VD: Tensor, ids_C: Tensor) -> Tensor:
-    """The head's rows of the visual tokens: a view where they stand together, as in the published weights."""
-    first, codes = int(ids_C[0]), len(ids_C)
-    if torch.equal(ids_C, torch.arange(first, first + codes, device=ids_C.device)):
-        return weight_VD[first : first + codes]
-    return weight_VD[ids_C]

@@ -64,7 +64,11 @@ def family_of(name: str) -> Family:
         from silmm.lmm.emu3.checkpoint import FAMILY as EMU3
 
         return EMU3
-    raise InputError(f"family is {name!r}: expected emu3 or janus")
+    if name == "seed_llama":
+        from silmm.lmm.seed_llama.checkpoint import FAMILY as SEED_LLAMA
+
+        return SEED_LLAMA
+    raise InputError(f"family is {name!r}: expected emu3, janus or seed_llama")
 
 
 def adopt(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from silmm.kernels.nucleus import nucleus
@@ -26,3 +27,11 @@ def choose(logits_SC: Tensor, numbers_S: Tensor, sampling: Sampling) -> Tensor:
         lowest = logits_SC.topk(sampling.top_k).values[:, -1:]
         logits_SC = logits_SC.masked_fill(logits_SC < lowest, float("-inf"))
     return nucleus(logits_SC, numbers_S.contiguous(), temperature=sampling.temperature, top_p=sampling.top_p)
+
+
+def head_rows(weight_VD: Tensor, ids_C: Tensor) -> Tensor:
+    """A head's rows of the visual tokens, `[C, D]`: a view where they stand together, as in published weights."""
+    first, codes = int(ids_C[0]), len(ids_C)
+    if torch.equal(ids_C, torch.arange(first, first + codes, device=ids_C.device)):
+        return weight_VD[first : first + codes]
+    return weight_VD[ids_C]

@@ -1,13 +1,15 @@
 """Folders of downloaded weights: read without torch, refused in one line where something is missing or wrong.
 
 A folder is what the hub holds and `save_pretrained` writes: config.json, a tokenizer, a processor, and either
-model.safetensors or the shards that model.safetensors.index.json names.
+model.safetensors or the shards that model.safetensors.index.json names; where a publisher has nothing else, the same
+in torch's own files (pytorch_model.bin). diffusers' folders have such a folder for each part of a pipeline.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +17,12 @@ from silmm.errors import InputError
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+PICKLED_INDEX, PICKLED = "pytorch_model.bin.index.json", "pytorch_model.bin"
+PIPELINE = "model_index.json"  # names the parts of a diffusers pipeline
 TEXTS = (  # all but the weights that decides what an LMM computes; not all folders have all of them
     "added_tokens.json", "chat_template.jinja", "chat_template.json", "config.json", "generation_config.json",
     "merges.txt", "preprocessor_config.json", "processor_config.json", "special_tokens_map.json", "tokenizer.json",
-    "tokenizer_config.json", "vocab.json",
+    "tokenizer_config.json", "vocab.json", "model_index.json", "scheduler_config.json", "tokenizer.model",
 )  # fmt: skip
 ORIGINALS = {  # model_type of the publishers' own layouts: what to take instead
     "multi_modality": "the original deepseek-ai layout: take the converted weights, as deepseek-community/Janus-Pro-1B",
@@ -36,8 +40,9 @@ class Weights(NamedTuple):
     files: list[Path]  # that hold them
 
 
-def check(folder: Path, *, family: str, model_type: str) -> Weights:
-    """Read config.json and the headers of the weights, and look whether every file is whole.
+def check(folder: Path, *, family: str, model_type: str, pickled: bool = False) -> Weights:
+    """Read config.json and the headers of the weights, and look whether every file is whole. `pickled`: torch's own
+    files will do, too, where there is no safetensors file.
 
     Raises InputError where this is no folder of `model_type`, or a file is missing or not whole.
     """
@@ -50,15 +55,16 @@ def check(folder: Path, *, family: str, model_type: str) -> Weights:
             f"{folder / 'config.json'}: model_type is {found!r}, but {family} needs {model_type!r}"
             + (f"; this is {known}" if known else "; give the folder of another model, or another family")
         )
-    files = weight_files(folder)
+    files = weight_files(folder, pickled=pickled)
     tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
     for file in files:
-        tensors |= {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in read_header(file)[0].items()}
-    promised = _index(folder)
+        tensors |= _read_shapes(file)
+    named = PICKLED_INDEX if files[0].suffix == ".bin" else INDEX
+    promised = _index(folder / named)
     lost = sorted(set(promised) - set(tensors))
     if lost:
         raise InputError(
-            f"{folder / promised[lost[0]]}: lacks {lost[0]}, which {INDEX} says it holds: the files are of different"
+            f"{folder / promised[lost[0]]}: lacks {lost[0]}, which {named} says it holds: the files are of different"
             " downloads; download the folder again"
         )
     return Weights(config, tensors, files)
@@ -80,10 +86,14 @@ def read_config(folder: Path, family: str) -> dict[str, Any]:
     return config
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The folder's safetensors files. Raises InputError where one is missing."""
-    index = _index(folder)
-    files = sorted({folder / name for name in index.values()}) if index else [folder / SINGLE]
+def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:
+    """The folder's safetensors files, or, where it has none and `pickled` allows it, torch's own. Raises InputError
+    where one is missing."""
+    safe = any((folder / name).is_file() for name in (INDEX, SINGLE))
+    torch_own = any((folder / name).is_file() for name in (PICKLED_INDEX, PICKLED))
+    named, single = (PICKLED_INDEX, PICKLED) if pickled and torch_own and not safe else (INDEX, SINGLE)
+    index = _index(folder / named)
+    files = sorted({folder / name for name in index.values()}) if index else [folder / single]
     for file in files:
         if file.is_file():
             continue
@@ -91,9 +101,18 @@ def weight_files(folder: Path) -> list[Path]:
             raise InputError(f"{file}: no such file, and a download has not finished (.incomplete): finish it")
         if not index and any(folder.glob("*.bin")):
             raise InputError(f"{file}: no such file; {folder} holds pickled weights (.bin): take safetensors instead")
-        named = f" which {INDEX} names" if index else ""
-        raise InputError(f"{file}: no such file{named}: {len(files)} weight files are needed; download it")
+        which = f" which {named} names" if index else ""
+        raise InputError(f"{file}: no such file{which}: {len(files)} weight files are needed; download it")
     return files
+
+
+def _read_shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Tensors of a file of either kind: (dtype, shape) by name."""
+    if file.suffix == ".bin":
+        from silmm.lmm.hf import pickled
+
+        return {name: (str(t.dtype), tuple(t.shape)) for name, t in pickled.read(file).items()}
+    return {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in read_header(file)[0].items()}
 
 
 def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
@@ -123,29 +142,46 @@ def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
 
 
 def fingerprint(folder: Path) -> str:
-    """A hash of config, tokenizer and processor, and of the weights' names, shapes, sizes and a sample of their bytes.
+    """A hash of config, tokenizer and processor, and of the weights' names, shapes, sizes and a sample of their bytes;
+    of every part of a pipeline.
 
     It tells one model from another, and from a fine-tuned one, in milliseconds; it does not find a changed bit.
     """
     digest = hashlib.blake2b(digest_size=16)
+    _digest_texts(digest, folder)
+    if (folder / PIPELINE).is_file():
+        for part in sorted(path for path in folder.iterdir() if path.is_dir()):
+            digest.update(f"{part.name}/\n".encode())
+            _digest_texts(digest, part)
+            _digest_weights(digest, sorted(part.glob("*.safetensors")))
+    else:
+        torch_own = sorted(path for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth"))
+        safe = any((folder / name).is_file() for name in (INDEX, SINGLE))
+        _digest_weights(digest, weight_files(folder) if safe or not torch_own else torch_own)
+    return digest.hexdigest()
+
+
+def _digest_texts(digest: Any, folder: Path) -> None:
     for name in TEXTS:
         file = folder / name
         if file.is_file():
             digest.update(f"{name}\n".encode())
             digest.update(hashlib.blake2b(file.read_bytes()).digest())
-    for file in weight_files(folder):
-        _, start = read_header(file)
+
+
+def _digest_weights(digest: Any, files: Sequence[Path]) -> None:
+    """Of torch's own files, too, the end says most: it is the archive's table, with a checksum of every tensor."""
+    for file in files:
+        start = read_header(file)[1] if file.suffix == ".safetensors" else 0
         digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         with file.open("rb") as stream:
             digest.update(stream.read(start + _SAMPLE))
             stream.seek(max(0, file.stat().st_size - _SAMPLE))
             digest.update(stream.read())
-    return digest.hexdigest()
 
 
-def _index(folder: Path) -> dict[str, str]:
+def _index(file: Path) -> dict[str, str]:
     """Tensor name: file name, of a sharded folder; else empty."""
-    file = folder / INDEX
     if not file.is_file():
         return {}
     try:

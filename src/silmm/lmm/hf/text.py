@@ -102,10 +102,12 @@ def nll(model: TextModel, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) 
 def yes_no_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
     """Ids of the single tokens that say yes, and of those that say no: in lower and upper case and capitalised, with
     and without a space before. Raises InputError where the tokenizer has none."""
-    found = []
+    found, vocabulary = [], tokenizer.get_vocab()
     for words in (YES, NO):
         ids = [tokenizer.encode(space + word, add_special_tokens=False) for word in words for space in ("", " ")]
         single = {row[0] for row in ids if len(row) == 1} - {tokenizer.unk_token_id}
+        # LLaMA's tokenizer puts a space before every text, so that encoding never shows the word without one.
+        single |= {vocabulary[word] for word in words if word in vocabulary}
         if not single:
             raise InputError(
                 f"{tokenizer.name_or_path}: the tokenizer has no single token for any of {', '.join(words)}: silmm"

@@ -1,0 +1,110 @@
+"""diffusers' pipelines: a folder with one for each part; every part is loaded whole, or refused by name.
+
+diffusers alone warns of weights that are missing, and leaves them random.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from silmm.errors import InputError
+from silmm.lmm.hf.folder import PIPELINE, read_header
+
+if TYPE_CHECKING:
+    import torch
+
+Parts = Mapping[str, tuple[str, str]]  # parts with weights: module and class of each
+WEIGHTS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # names of a part's files, by library
+COUNTED = ("position_ids",)  # buffers that old files hold: counted, not learned
+
+
+def check(folder: Path, *, family: str, pipeline: str, parts: Parts) -> dict[str, dict[str, Any]]:
+    """config.json of each part with weights, by its name. Reads no weights.
+
+    Raises InputError where this is no folder of that pipeline, or a part's file is missing or not whole.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder: expected the downloaded diffusion pipeline of {family}")
+    found = _read_json(folder / PIPELINE).get("_class_name")
+    if found != pipeline:
+        raise InputError(f"{folder / PIPELINE}: _class_name is {found!r}, but {family} needs {pipeline}")
+    configs = {}
+    for part, (module, _) in parts.items():
+        configs[part] = _read_json(folder / part / "config.json")
+        for file in _files(folder / part, WEIGHTS[_library(module)]):
+            read_header(file)
+    return configs
+
+
+def load(
+    folder: Path, *, pipeline: str, parts: Parts, dtype: str, exact: Sequence[str] = (), without: Sequence[str] = ()
+) -> Any:
+    """The pipeline on the CPU, in eval mode and without gradients. `exact`: parts that stay in float32; `without`:
+    parts that are not loaded, because nothing runs them.
+
+    Raises InputError where weights are missing, unexpected or misshapen.
+    """
+    import diffusers
+
+    loaded = {
+        part: _load_part(folder / part, module, name, "float32" if part in exact else dtype)
+        for part, (module, name) in parts.items()
+    }
+    none = dict.fromkeys(without)
+    try:
+        made = getattr(diffusers, pipeline).from_pretrained(folder, local_files_only=True, **loaded, **none)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{folder}: not a whole {pipeline} ({reason}): download it again") from error
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def _load_part(folder: Path, module: str, name: str, dtype: str) -> torch.nn.Module:
+    import torch
+
+    kind = {"diffusers": "torch_dtype", "transformers": "dtype"}[_library(module)]
+    model, found = getattr(importlib.import_module(module), name).from_pretrained(
+        folder, use_safetensors=True, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True,
+        **{kind: getattr(torch, dtype)},
+    )  # fmt: skip
+    problems = [f"{key} is missing" for key in sorted(found["missing_keys"])]
+    problems += [f"{key} is unexpected" for key in sorted(found["unexpected_keys"]) if not key.endswith(COUNTED)]
+    problems += [f"{key} is {list(own)}, not {list(wanted)}" for key, own, wanted in sorted(found["mismatched_keys"])]
+    if problems:
+        more = f" and {len(problems) - 3} more" * (len(problems) > 3)
+        raise InputError(f"{folder}: {'; '.join(problems[:3])}{more}: expected the weights of {name}, all of them")
+    return model.requires_grad_(False).eval()
+
+
+def _library(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _files(folder: Path, stem: str) -> list[Path]:
+    """A part's safetensors files. Raises InputError where one is missing."""
+    index = folder / f"{stem}.safetensors.index.json"
+    named = _read_json(index).get("weight_map", {}).values() if index.is_file() else [f"{stem}.safetensors"]
+    for file in (files := sorted({folder / name for name in named})):
+        if not file.is_file():
+            unfinished = any(folder.rglob("*.incomplete"))
+            what = "a download has not finished (.incomplete): finish it" if unfinished else "download it"
+            raise InputError(f"{file}: no such file (pickled weights will not do): {what}")
+    return files
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file: {file.parent} is no folder that diffusers wrote") from None
+    except ValueError as error:
+        raise InputError(f"{file}: not JSON ({error}): download it again") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: not a JSON object: download it again")
+    return found

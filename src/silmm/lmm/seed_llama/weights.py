@@ -1,0 +1,87 @@
+"""SEED-LLaMA's three sets of weights in memory: whole or refused, frozen, in eval mode for good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from silmm.errors import InputError
+from silmm.lmm.hf.choice import head_rows
+from silmm.lmm.hf.folder import weight_files
+from silmm.lmm.hf.text import TextModel
+from silmm.lmm.seed_llama import names, quantizer, unclip
+from silmm.lmm.seed_llama.quantizer import Quantizer
+
+CLASS = "LlamaForCausalLM"
+
+
+class SeedWeights(NamedTuple):
+    """What draws, writes and looks."""
+
+    model: Any  # transformers' model, without LoRA or with it in place
+    tokenizer: Any
+    text: TextModel
+    visual_C: Tensor  # id of the visual token of each code
+    head_CD: Tensor  # the head's rows for these
+    ids: names.Names
+    quantizer: Quantizer
+    pipeline: Any  # diffusers' unCLIP
+    template: str  # which words a conversation is put in
+    length: int  # visual tokens of a picture
+
+
+def load(folders: Mapping[str, Path], *, template: str, dtype: str, rows: int, device: torch.device) -> SeedWeights:
+    """Load the folders by role, checked by `silmm.lmm.seed_llama.checkpoint.check`. Raises InputError where weights
+    are missing, unexpected or misshapen."""
+    tokenizer = names.load_tokenizer(folders["visual"])
+    model = _load_model(folders["llm"], dtype).to(device).requires_grad_(False).eval()
+    pictures = quantizer.load(folders["visual"]).to(device)
+    ids = names.read(folders["visual"], tokenizer, codes=pictures.sizes.codes, rows=model.lm_head.out_features)
+    visual_C = torch.tensor(ids.visual, device=device)
+    blank = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id  # never seen
+    text = TextModel(model.model, model.lm_head, blank, frozenset([tokenizer.eos_token_id]), rows)
+    return SeedWeights(
+        model, tokenizer, text, visual_C, head_rows(model.lm_head.weight, visual_C), ids, pictures,
+        unclip.load(folders["diffusion"], dtype=dtype, device=device), template, pictures.sizes.queries,
+    )  # fmt: skip
+
+
+def skeleton(folder: Path) -> Any:
+    """The language model without memory for its weights, on torch's meta device."""
+    from transformers import LlamaForCausalLM
+
+    with torch.device("meta"):
+        return LlamaForCausalLM(read_config(folder))
+
+
+def read_config(folder: Path) -> Any:
+    """The `LlamaConfig`. Raises InputError where a value is not allowed."""
+    from transformers import LlamaConfig
+
+    try:
+        return LlamaConfig.from_pretrained(folder)
+    except Exception as error:  # of many kinds: huggingface_hub validates each field
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder / 'config.json'}: not a config of LLaMA ({reason}): download it again") from error
+
+
+def _load_model(folder: Path, dtype: str) -> Any:
+    from transformers import LlamaForCausalLM
+
+    safe = weight_files(folder, pickled=True)[0].suffix == ".safetensors"
+    # Not ignored: refused here, by name. transformers' own error does not say which weights they are.
+    model, found = LlamaForCausalLM.from_pretrained(
+        folder, dtype=dtype, attn_implementation="sdpa", use_safetensors=safe, weights_only=True, local_files_only=True,
+        output_loading_info=True, ignore_mismatched_sizes=True,
+    )  # fmt: skip
+    problems = [f"{name} is missing" for name in sorted(found["missing_keys"])]
+    problems += [f"{name} is unexpected" for name in sorted(found["unexpected_keys"])]
+    problems += [f"{n} is {list(own)}, not {list(wanted)}" for n, own, wanted in sorted(found["mismatched_keys"])]
+    if problems:
+        more = f" and {len(problems) - 3} more" * (len(problems) > 3)
+        raise InputError(f"{folder}: {'; '.join(problems[:3])}{more}: expected the weights of {CLASS}, all of them")
+    return model
