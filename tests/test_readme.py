@@ -40,7 +40,13 @@ def commands(path: Path) -> list[list[str]]:
 
 def outputs() -> list[list[str]]:
     """The files that rules make under results/, each as a list of patterns, one a part of the path."""
-    wild = {"lmm": "(?:discrete|emu3|janus)", "arm": r"[a-z][a-z0-9_]*", "seed": r"\d+", "t": r"\d+", "shard": r"\d+"}
+    wild = {
+        "lmm": "(?:discrete|emu3|janus|seed_llama)",
+        "arm": r"[a-z][a-z0-9_]*",
+        "seed": r"\d+",
+        "t": r"\d+",
+        "shard": r"\d+",
+    }
     texts = [path.read_text() for path in RULES if path.name != "files.smk"]  # that one builds paths piece by piece
     named = {name for text in texts for name in re.findall(r'"<results>/([^"]+)"', text)}
     named = {name for name in named if set(re.findall(r"\{([^{}]+)\}", name)) <= set(wild)}

@@ -21,6 +21,7 @@ from silmm.stages import adopt
         ("janus", Adopt(weights="a"), ["a"]),
         ("emu3", Adopt(weights="a"), ["a", "a"]),
         ("emu3", Adopt(weights="a", chat="b"), ["a", "b"]),
+        ("seed_llama", Adopt(weights="a", visual="b", diffusion="c"), ["a", "b", "c"]),
     ],
 )
 def test_folders_by_role(family: str, settings: Adopt, weights: list[str]) -> None:
@@ -38,6 +39,9 @@ def test_settings_reach_the_family(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert got[0] == ("emu3", adopt.weights_of(settings, "emu3"), tmp_path / "ckpt")
     assert got[1] == {"rank": 2, "alpha": 3, "dtype": "float32", "rows": 5, "seed": 7, "options": {}}
     assert got[3]["options"] == {"side": 256}
+    seed = Adopt(weights="a", visual="b", diffusion="c", steps=4, guidance=2.5, template="llama2")
+    adopt.run(seed, family="seed_llama", seed=7, out=tmp_path / "ckpt")
+    assert got[5]["options"] == {"steps": 4, "guidance": 2.5, "template": "llama2"}
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,8 @@ def test_settings_reach_the_family(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         ("janus", Adopt(), "adopt.weights is empty: must be a folder"),
         ("janus", Adopt(weights="a", chat="b"), "adopt.chat is 'b': janus has no use for it: leave it out"),
         ("janus", Adopt(weights="nowhere"), "nowhere: no such folder"),
+        ("seed_llama", Adopt(weights="a", visual="b"), "adopt.diffusion is empty: must be a folder"),
+        ("seed_llama", Adopt(weights="nowhere", visual="b", diffusion="c"), "nowhere: no such folder"),
         ("emu3", Adopt(weights="nowhere"), "nowhere: no such folder"),
     ],
 )

@@ -11,7 +11,7 @@ from .conftest import Snakemake, jobs
 ITERATION = {"prompts": 1, "questions": 1, "gather": 1, "pairs": 1, "align": 1}
 
 
-@pytest.mark.parametrize("family", ["emu3", "janus"])
+@pytest.mark.parametrize("family", ["emu3", "janus", "seed_llama"])
 def test_a_tiny_run_makes_its_own_weights(snakemake: Snakemake, family: str) -> None:
     done = snakemake("-n", "--cores", "2", "--configfile", f"config/tiny/{family}.yaml")
     once = {"random_weights": 1, "adopt": 1, "images": 1, "score": 1, "figure_funnel": 1, "all": 1}
@@ -20,7 +20,7 @@ def test_a_tiny_run_makes_its_own_weights(snakemake: Snakemake, family: str) -> 
     assert "gpu=1" not in done.stdout  # nothing of it fills a GPU
 
 
-@pytest.mark.parametrize(("name", "family"), [("emu3", "emu3"), ("janus_pro", "janus")])
+@pytest.mark.parametrize(("name", "family"), [("emu3", "emu3"), ("janus_pro", "janus"), ("seed_llama", "seed_llama")])
 def test_the_paper_s_run_is_planned_and_its_weights_asked_for(snakemake: Snakemake, name: str, family: str) -> None:
     words = ("--cores", "2", "--configfile", f"config/paper/{name}.yaml", "--config", "shards=2")
     done = snakemake("-n", *words)
@@ -44,6 +44,16 @@ def test_weights_that_are_there_are_inputs(snakemake: Snakemake, tmp_path: Path)
     assert "input: chat/config.json, gen/config.json\n" in done.stdout
     assert "silmm adopt --family emu3 --seed 0 --out results/emu3/seed0/base/ckpt" in done.stdout
     assert "no such folder" not in done.stdout
+
+
+def test_files_of_a_pipeline_s_parts_are_inputs(snakemake: Snakemake, tmp_path: Path) -> None:
+    for folder in ("llm", "visual", "sd/unet", "sd/.cache"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.json").write_text("{}")
+    own = "seed_llama={adopt: {weights: llm, visual: visual, diffusion: sd, template: llama2}}"
+    done = snakemake("base", "-n", "-p", "--cores", "2", "--config", "lmms=[seed_llama]", own)
+    assert "input: llm/config.json, sd/unet/config.json, visual/config.json\n" in done.stdout
+    assert "--template llama2" in done.stdout
 
 
 def test_shapeworld_beside_a_pretrained_lmm_is_judged_alone(snakemake: Snakemake, tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ def load(folder: Path, *, dtype: str, rows: int, device: torch.device) -> Emu3We
         model.model.text_model, model.lm_head, tokenizer.pad_token_id, frozenset([tokenizer.eos_token_id]), rows
     )
     factor = model.model.vqmodel.spatial_scale_factor
-    return Emu3Weights(model, processor, text, visual_C, head_rows(model.lm_head.weight, visual_C), ids.end_of_line, factor)
+    return Emu3Weights(
+        model, processor, text, visual_C, head_rows(model.lm_head.weight, visual_C), ids.end_of_line, factor
+    )
 
 
 def load_processor(folder: Path) -> Any:

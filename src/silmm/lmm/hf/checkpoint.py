@@ -34,7 +34,7 @@ class Family(NamedTuple):
     model_class: str  # transformers' name, for the card
     licence: str  # of the weights, a sentence for the card
     regex: str  # whole names of the layers that LoRA adapts
-    check: Callable[[Mapping[str, Path]], None]  # raises InputError where the weights or the tokenizer will not do
+    check: Callable[[Mapping[str, Path]], object]  # raises InputError where the weights or the tokenizer will not do
     skeleton: Callable[[Mapping[str, Path]], Any]  # the adapted transformers model on the meta device
     options: Mapping[str, Option] = MappingProxyType({})  # what only this family lets one choose, and its own choice
     # Raises InputError for options that these weights do not allow.

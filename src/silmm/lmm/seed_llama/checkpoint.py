@@ -14,14 +14,15 @@ from silmm.lmm.seed_llama.layout import TEMPLATES
 
 if TYPE_CHECKING:
     from silmm.lmm.seed_llama.lmm import SeedLMM
+    from silmm.lmm.seed_llama.quantizer_file import Sizes
 
 # Attention and MLP of the language model, which is all that peft sees.
 REGEX = r"model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
 EMBEDDINGS = "model.embed_tokens.weight"
 
 
-def check(weights: Mapping[str, Path]) -> None:
-    """Raise InputError where the language model, the picture tokenizer or the diffusion decoder will not do, or one
+def check(weights: Mapping[str, Path]) -> Sizes:
+    """Sizes of the picture tokenizer. Raise InputError where the language model, the picture tokenizer or the diffusion decoder will not do, or one
     does not fit another. Reads names and shapes alone."""
     from silmm.lmm.seed_llama import names, quantizer_file, unclip
     from silmm.lmm.seed_llama.weights import read_config
@@ -37,6 +38,7 @@ def check(weights: Mapping[str, Path]) -> None:
     rows = found.tensors[EMBEDDINGS][1][0]
     names.read(visual, names.load_tokenizer(visual), codes=sizes.codes, rows=rows)
     unclip.check(weights["diffusion"], embedding=sizes.embedding)
+    return sizes
 
 
 def check_options(_: Mapping[str, Path], options: Mapping[str, Option]) -> None:
@@ -82,11 +84,13 @@ def load(path: Path) -> SeedLMM:
     from silmm.lmm.seed_llama.lmm import SeedLMM
 
     settings = checkpoint.read(path)
-    check(settings.weights)
+    sizes = check(settings.weights)
     check_options(settings.weights, settings.options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    template = str(settings.options["template"])
-    weights = loader.load(settings.weights, template=template, dtype=settings.dtype, rows=settings.rows, device=device)
+    weights = loader.load(
+        settings.weights["llm"], settings.weights["visual"], sizes, template=str(settings.options["template"]),
+        dtype=settings.dtype, rows=settings.rows, device=device,
+    )  # fmt: skip
     adapted = lora.attach(weights.model, regex=REGEX, rank=settings.rank, alpha=settings.alpha, seed=None)
     lora.restore(adapted, path)
     return SeedLMM(weights, adapted, settings)

@@ -1,8 +1,13 @@
-"""SEED-LLaMA as an `LMM` (see `silmm.lmm.interface`): one language model, whose LoRA learns."""
+"""SEED-LLaMA as an `LMM` (see `silmm.lmm.interface`): one language model, whose LoRA learns.
+
+The picture tokenizer and the diffusion decoder are loaded when a picture is first looked at or rendered: writing,
+asking and learning go without, and save their memory.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +21,7 @@ from silmm.lmm.hf.branches import packed_width, yes_no
 from silmm.lmm.hf.decoder import forward, new_cache
 from silmm.lmm.hf.pretrained import PretrainedLMM
 from silmm.lmm.interface import Drawn, Sampling
-from silmm.lmm.seed_llama import draw, layout, unclip
+from silmm.lmm.seed_llama import draw, layout, quantizer, unclip
 from silmm.lmm.seed_llama.weights import SeedWeights
 
 
@@ -30,6 +35,17 @@ class SeedLMM(PretrainedLMM):
         super().__init__(weights.text, weights.tokenizer, adapted, settings)
         self.weights, self.length = weights, weights.length
         self._unspoken = {*weights.ids.visual, weights.ids.start, weights.ids.end}
+        self._folders = {role: path.resolve() for role, path in settings.weights.items()}
+
+    @cached_property
+    def quantizer(self) -> quantizer.Quantizer:
+        """The picture tokenizer."""
+        return quantizer.load(self._folders["visual"]).to(self.weights.visual_C.device)
+
+    @cached_property
+    def pipeline(self) -> Any:
+        """The diffusion decoder. Raises InputError where weights are missing, unexpected or misshapen."""
+        return unclip.load(self._folders["diffusion"], dtype=self.settings.dtype, device=self.weights.visual_C.device)
 
     def prefixes(self, instructions: Sequence[str]) -> list[list[int]]:
         """Ids of instructions, each up to where the answer starts."""
@@ -52,12 +68,12 @@ class SeedLMM(PretrainedLMM):
     @torch.no_grad()
     def render(self, tokens_NL: np.ndarray) -> np.ndarray:
         """Pictures uint8 `[n, H, W, 3]`, decoded one at a time, as in the reference: batches may round differently."""
-        options, pipeline = self.settings.options, self.weights.pipeline
+        options, pipeline = self.settings.options, self.pipeline
         codes = torch.from_numpy(self._own(tokens_NL)).to(self.weights.visual_C.device)
         side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
         out = np.empty((len(codes), side, side, 3), np.uint8)
         for i, codes_L in enumerate(codes):
-            (embedding_E,) = self.weights.quantizer.embed(codes_L[None])
+            (embedding_E,) = self.quantizer.embed(codes_L[None])
             out[i] = unclip.picture(
                 pipeline, embedding_E, steps=int(options["steps"]), guidance=float(options["guidance"])
             )
@@ -103,8 +119,8 @@ class SeedLMM(PretrainedLMM):
         ratio is not kept, as in the reference's scripts); one at a time, so that batches do not change them."""
         from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-        side = self.weights.quantizer.sizes.side
+        side = self.quantizer.sizes.side
         picture = Image.fromarray(np.asarray(image)).convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
         pixels_HWC = torch.from_numpy(np.array(picture)).float() / 255
         pixels_HWC = (pixels_HWC - torch.tensor(OPENAI_CLIP_MEAN)) / torch.tensor(OPENAI_CLIP_STD)
-        return self.weights.quantizer.encode(pixels_HWC.permute(2, 0, 1)[None].to(self.weights.visual_C.device))[0]
+        return self.quantizer.encode(pixels_HWC.permute(2, 0, 1)[None].to(self.weights.visual_C.device))[0]

@@ -72,4 +72,4 @@ def _sharpen(unet: Any, vae: Any) -> None:
     for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
         for resnet in block.resnets:
             resnet.time_emb_proj.weight.mul_(4)
-    vae.decoder.conv_out.weight.mul_(4)
+    vae.decoder.conv_out.weight.mul_(2)

@@ -42,9 +42,9 @@ def check(folder: Path, *, embedding: int) -> None:
 
 def load(folder: Path, *, dtype: str, device: torch.device) -> Any:
     """The pipeline, its VAE in float32. Raises InputError where a weight is missing, unexpected or misshapen."""
-    made = pipelines.load(
-        folder, pipeline=PIPELINE, parts=PARTS, dtype=dtype, exact=("vae",), without=FOR_PICTURES
-    ).to(device)
+    made = pipelines.load(folder, pipeline=PIPELINE, parts=PARTS, dtype=dtype, exact=("vae",), without=FOR_PICTURES).to(
+        device
+    )
     made.image_encoder = made.text_encoder  # never run: the pipeline asks it for its dtype
     return made
 

@@ -1,8 +1,7 @@
-"""SEED-LLaMA's three sets of weights in memory: whole or refused, frozen, in eval mode for good."""
+"""SEED-LLaMA's language model in memory: whole or refused, frozen, in eval mode for good."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +12,14 @@ from silmm.errors import InputError
 from silmm.lmm.hf.choice import head_rows
 from silmm.lmm.hf.folder import weight_files
 from silmm.lmm.hf.text import TextModel
-from silmm.lmm.seed_llama import names, quantizer, unclip
-from silmm.lmm.seed_llama.quantizer import Quantizer
+from silmm.lmm.seed_llama import names
+from silmm.lmm.seed_llama.quantizer_file import Sizes
 
 CLASS = "LlamaForCausalLM"
 
 
 class SeedWeights(NamedTuple):
-    """What draws, writes and looks."""
+    """What writes, and reads and names visual tokens."""
 
     model: Any  # transformers' model, without LoRA or with it in place
     tokenizer: Any
@@ -28,26 +27,23 @@ class SeedWeights(NamedTuple):
     visual_C: Tensor  # id of the visual token of each code
     head_CD: Tensor  # the head's rows for these
     ids: names.Names
-    quantizer: Quantizer
-    pipeline: Any  # diffusers' unCLIP
     template: str  # which words a conversation is put in
     length: int  # visual tokens of a picture
 
 
-def load(folders: Mapping[str, Path], *, template: str, dtype: str, rows: int, device: torch.device) -> SeedWeights:
-    """Load the folders by role, checked by `silmm.lmm.seed_llama.checkpoint.check`. Raises InputError where weights
-    are missing, unexpected or misshapen."""
-    tokenizer = names.load_tokenizer(folders["visual"])
-    model = _load_model(folders["llm"], dtype).to(device).requires_grad_(False).eval()
-    pictures = quantizer.load(folders["visual"]).to(device)
-    ids = names.read(folders["visual"], tokenizer, codes=pictures.sizes.codes, rows=model.lm_head.out_features)
+def load(
+    llm: Path, visual: Path, sizes: Sizes, *, template: str, dtype: str, rows: int, device: torch.device
+) -> SeedWeights:
+    """Load the language model and, from the picture tokenizer's folder, the tokenizer of text; `sizes`: of the picture
+    tokenizer. Raises InputError where weights are missing, unexpected or misshapen."""
+    tokenizer = names.load_tokenizer(visual)
+    model = _load_model(llm, dtype).to(device).requires_grad_(False).eval()
+    ids = names.read(visual, tokenizer, codes=sizes.codes, rows=model.lm_head.out_features)
     visual_C = torch.tensor(ids.visual, device=device)
     blank = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id  # never seen
     text = TextModel(model.model, model.lm_head, blank, frozenset([tokenizer.eos_token_id]), rows)
-    return SeedWeights(
-        model, tokenizer, text, visual_C, head_rows(model.lm_head.weight, visual_C), ids, pictures,
-        unclip.load(folders["diffusion"], dtype=dtype, device=device), template, pictures.sizes.queries,
-    )  # fmt: skip
+    head_CD = head_rows(model.lm_head.weight, visual_C)
+    return SeedWeights(model, tokenizer, text, visual_C, head_CD, ids, template, sizes.queries)
 
 
 def skeleton(folder: Path) -> Any:
