@@ -22,8 +22,11 @@ EMBEDDINGS = "model.embed_tokens.weight"
 
 
 def check(weights: Mapping[str, Path]) -> Sizes:
-    """Sizes of the picture tokenizer. Raise InputError where the language model, the picture tokenizer or the diffusion decoder will not do, or one
-    does not fit another. Reads names and shapes alone."""
+    """Sizes of the picture tokenizer. Reads names and shapes alone.
+
+    Raises InputError where the language model, the picture tokenizer or the diffusion decoder will not do, or one does
+    not fit another.
+    """
     from silmm.lmm.seed_llama import names, quantizer_file, unclip
     from silmm.lmm.seed_llama.weights import read_config
 
@@ -63,8 +66,8 @@ FAMILY = Family(
     roles=("llm", "visual", "diffusion"),
     adapted="llm",
     model_class="LlamaForCausalLM",
-    licence="SEED-LLaMA's weights are published under the LLaMA-2 community licence; the 8B one descends from LLaMA-1 by"
-    " way of Vicuna v1.1, which is for research alone.",
+    licence="SEED-LLaMA's weights are published under the LLaMA-2 community licence; the 8B one descends from LLaMA-1"
+    " by way of Vicuna v1.1, which is for research alone.",
     regex=REGEX,
     check=check,
     skeleton=skeleton,

@@ -49,7 +49,8 @@ def read(folder: Path, tokenizer: Any, *, codes: int, rows: float = math.inf) ->
     lost = [name for name in wanted if name not in vocabulary]
     if lost:
         raise InputError(
-            f"{folder}: the tokenizer lacks {len(lost)} of {codes} visual tokens and two markers, as {lost[0]}: {ADVICE}"
+            f"{folder}: the tokenizer lacks {len(lost)} of {codes} visual tokens and two markers, as {lost[0]}:"
+            f" {ADVICE}"
         )
     beyond = [name for name in wanted if vocabulary[name] >= rows]
     if beyond:

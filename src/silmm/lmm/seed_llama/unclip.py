@@ -35,8 +35,8 @@ def check(folder: Path, *, embedding: int) -> None:
     inputs = unet.get("projection_class_embeddings_input_dim")
     if found != embedding or unet.get("class_embed_type") != "projection" or inputs != 2 * embedding:
         raise InputError(
-            f"{folder}: made for embeddings of {found} numbers (its U-Net for {inputs}, with their noise level), but the"
-            f" picture tokenizer gives {embedding}: take the unCLIP pipeline of Stable Diffusion 2.1 with ViT-H"
+            f"{folder}: made for embeddings of {found} numbers (its U-Net for {inputs}, with their noise level), but"
+            f" the picture tokenizer gives {embedding}: take the unCLIP pipeline of Stable Diffusion 2.1 with ViT-H"
         )
 
 
