@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ class Names(NamedTuple):
 def load_tokenizer(folder: Path) -> Any:
     """The `LlamaTokenizer`, with the ids that SEED-LLaMA was trained with.
 
-    Raises InputError where there is none.
+    Raises InputError where there is none, or it has other ids than its files say.
     """
     from transformers import LlamaTokenizer
 
@@ -33,10 +34,18 @@ def load_tokenizer(folder: Path) -> Any:
             raise InputError(f"{folder / name}: no such file: {ADVICE}")
     try:
         # Not legacy, transformers' own choice, gives words behind a special token other ids than the model has seen.
-        return LlamaTokenizer.from_pretrained(folder, legacy=True, local_files_only=True, padding_side="left")
+        tokenizer = LlamaTokenizer.from_pretrained(folder, legacy=True, local_files_only=True, padding_side="left")
+        added = json.loads((folder / "added_tokens.json").read_text(encoding="utf-8"))
+        moved = [name for name, number in added.items() if tokenizer.convert_tokens_to_ids(name) != number]
     except Exception as error:  # of many kinds: protobuf's, json's, transformers' own
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{folder}: not a tokenizer of LLaMA ({reason}): {ADVICE}") from error
+    if moved:  # transformers counts on from the last piece, whatever the file says
+        raise InputError(
+            f"{folder / 'added_tokens.json'}: {moved[0]} has the id {added[moved[0]]}, which does not follow on the"
+            f" pieces of tokenizer.model: the files are of different tokenizers: {ADVICE}"
+        )
+    return tokenizer
 
 
 def read(folder: Path, tokenizer: Any, *, codes: int, rows: float = math.inf) -> Names:
