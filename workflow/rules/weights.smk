@@ -9,17 +9,17 @@ def by_size(small, large):
 def is_large(lmm):
     """Whether an LMM is pretrained, and fills a GPU."""
     return lmm in arms.ADOPTED and not any(
-        is_random(lmm, folder) for folder in weights_of(lmm).values()
+        is_made(lmm, folder) for folder in weights_of(lmm).values()
     )
 
 
 def random_weights(lmm):
-    """The folder of the tiny model with random weights, which the config's `adopt` may name, or folders in it."""
+    """The folder of the tiny model with random weights, as the config's `adopt.weights` may name it."""
     return str(Path(RESULTS, lmm, "random_weights"))
 
 
-def is_random(lmm, folder):
-    """Whether a folder of weights is made here."""
+def is_made(lmm, folder):
+    """Whether a folder is that, or in it: a tiny model may have several."""
     return Path(folder).is_relative_to(random_weights(lmm))
 
 
@@ -33,22 +33,19 @@ def weights_of(lmm):
 
 
 def weights_files(wildcards):
-    """What a pretrained base depends on: its weights' files, as far as they are there, or the random ones."""
+    """What a pretrained base depends on: its weights' files, as far as they are there, or the random ones. Diffusion
+    pipelines have theirs in folders."""
     folders = weights_of(wildcards.lmm).values()
-    made = [folder for folder in folders if is_random(wildcards.lmm, folder)]
+    made = [folder for folder in folders if is_made(wildcards.lmm, folder)]
     files = [
         str(path)
         for folder in folders
         if folder not in made and Path(folder).is_dir()
-        for pattern in (
-            "*",
-            "[!.]*/*",
-        )  # a pipeline has a folder for each part; downloads leave hidden ones
-        for path in Path(folder).glob(pattern)
+        for path in [*Path(folder).glob("*"), *Path(folder).glob("[!.]*/*")]
         if path.is_file()
     ]
     return [
-        *([f"<results>/{wildcards.lmm}/random_weights"] if made else []),
+        *(f"<results>/{wildcards.lmm}/random_weights" for _ in made[:1]),
         *sorted(files),
     ]
 
@@ -59,7 +56,7 @@ def missing_weights():
         f"config: {lmm}.adopt.{key} is {folder}: no such folder: download the weights, or name the folder with them"
         for lmm in ADOPTED
         for key, folder in weights_of(lmm).items()
-        if not is_random(lmm, folder) and not Path(folder).is_dir()
+        if not is_made(lmm, folder) and not Path(folder).is_dir()
     ]
 
 

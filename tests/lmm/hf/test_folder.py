@@ -174,3 +174,41 @@ def test_fingerprint_does_not_count_notes(weights: Path) -> None:
     before = folders.fingerprint(weights)
     (weights / "README.md").write_text("a note")
     assert folders.fingerprint(weights) == before
+
+
+# ---- torch's own files -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pickles(tmp_path: Path) -> Path:
+    """Two shards of torch's own, and their index."""
+    import torch
+
+    tensors = {"a.weight": torch.zeros(2, 3), "b.weight": torch.ones(4)}
+    files = [f"pytorch_model-0000{i}-of-00002.bin" for i in (1, 2)]
+    for file, name in zip(files, tensors, strict=True):
+        torch.save({name: tensors[name]}, tmp_path / file)
+    (tmp_path / folders.PICKLED_INDEX).write_text(json.dumps({"weight_map": dict(zip(tensors, files, strict=True))}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    return tmp_path
+
+
+def test_torch_s_own_files_will_do_where_they_are_asked_for(pickles: Path) -> None:
+    found = folders.check(pickles, family="seed_llama", model_type="llama", pickled=True)
+    assert {name: shape for name, (_, shape) in found.tensors.items()} == {"a.weight": (2, 3), "b.weight": (4,)}
+    with pytest.raises(InputError, match="take safetensors instead"):
+        folders.check(pickles, family="seed_llama", model_type="llama")
+    save_file({"c": np.zeros(1, np.float32)}, str(pickles / folders.SINGLE))
+    assert list(folders.check(pickles, family="seed_llama", model_type="llama", pickled=True).tensors) == ["c"]
+
+
+def test_a_pickled_shard_that_is_lost_or_another_s(pickles: Path) -> None:
+    import torch
+
+    second = pickles / "pytorch_model-00002-of-00002.bin"
+    torch.save({"c": torch.zeros(1)}, second)
+    with pytest.raises(InputError, match=f"{second.name}: lacks b.weight, which pytorch_model.bin.index.json says"):
+        folders.check(pickles, family="seed_llama", model_type="llama", pickled=True)
+    second.unlink()
+    with pytest.raises(InputError, match=f"{second.name}: no such file which pytorch_model.bin.index.json names"):
+        folders.check(pickles, family="seed_llama", model_type="llama", pickled=True)

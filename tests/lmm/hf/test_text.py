@@ -68,6 +68,9 @@ class Words:
     def __init__(self, **ids: int) -> None:
         self.ids = ids
 
+    def get_vocab(self) -> dict[str, int]:
+        return self.ids
+
     def encode(self, word: str, add_special_tokens: bool) -> list[int]:
         return [1, 2] if word == " YES" else [self.ids.get(word.replace(" ", "_"), 0)]
 

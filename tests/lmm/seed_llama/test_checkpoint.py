@@ -90,7 +90,7 @@ def test_a_language_model_in_torch_s_own_files(
     with torch.no_grad():
         assert torch.equal(again.token_logps(PROMPTS, codes), lmm.token_logps(PROMPTS, codes))
     (copy / "llm" / files[-1]).write_bytes((copy / "llm" / files[-1]).read_bytes()[:-200])
-    with pytest.raises(InputError, match=f"{files[-1]}: .* a download was cut off"):
+    with pytest.raises(InputError, match=f"{files[-1]}: not a whole file of weights"):
         make(copy, tmp_path / "other")
 
 
@@ -197,8 +197,8 @@ WRONG: dict[str, tuple[Spoil, str]] = {
     "ids with a gap": (edit("visual/added_tokens.json", shift), "<img_00000> has the id 6074, which does not follow"),
     "LLaMA itself": (few_rows, "the language model has 3 tokens: give the folder of a SEED-LLaMA"),
     "no picture tokenizer": (remove("visual/seed_quantizer.pt"), "seed_quantizer.pt: no such file"),
-    "a cut picture tokenizer": (cut("visual/seed_quantizer.pt"), "seed_quantizer.pt: .* a download was cut off"),
-    "a pointer": (pointer("visual/seed_quantizer.pt"), "seed_quantizer.pt: a git-lfs pointer"),
+    "a cut picture tokenizer": (cut("visual/seed_quantizer.pt"), "seed_quantizer.pt: not a whole file of weights"),
+    "a pointer": (pointer("visual/seed_quantizer.pt"), "seed_quantizer.pt: not a file of tensors alone"),
     "a lost weight": (requantize(lambda t: t.pop("ln_vision.bias")), "seed_quantizer.pt: ln_vision.bias is missing"),
     "no pipeline": (remove("diffusion/model_index.json"), "model_index.json: no such file: .*no folder that diffusers"),
     "another pipeline": (

@@ -39,6 +39,8 @@ class Family(NamedTuple):
     options: Mapping[str, Option] = MappingProxyType({})  # what only this family lets one choose, and its own choice
     # Raises InputError for options that these weights do not allow.
     check_options: Callable[[Mapping[str, Path], Mapping[str, Option]], Any] = lambda *_: None
+    # Of a role's folder, where it is more, or less, than a folder of transformers' own.
+    fingerprint: Callable[[str, Path], str] = lambda role, path: folders.fingerprint(path)
 
 
 class Settings(NamedTuple):
@@ -87,7 +89,7 @@ def adopt(
     known.check(weights)
     chosen = _options(known, options, f"adopting {family}")
     known.check_options(weights, chosen)
-    marks = {role: folders.fingerprint(path) for role, path in weights.items()}
+    marks = {role: known.fingerprint(role, path) for role, path in weights.items()}
     settings = Settings(family, dict(weights), marks, rank, alpha, dtype, rows, chosen)
     _validate(settings, f"adopting {family}")
     bare = lora.attach(known.skeleton(weights), regex=known.regex, rank=rank, alpha=alpha, seed=None)
@@ -143,7 +145,7 @@ def read(folder: Path) -> Settings:
             raise InputError(
                 f"{file}: weights.{role} is {path}: no such folder here: work where it is, or put its path there"
             )
-        found = folders.fingerprint(path)
+        found = known.fingerprint(role, path)
         if found != settings.fingerprint.get(role):
             raise InputError(
                 f"{path}: other weights than {file} was made with (fingerprint {found}, expected"

@@ -2,7 +2,7 @@
 
 A folder is what the hub holds and `save_pretrained` writes: config.json, a tokenizer, a processor, and either
 model.safetensors or the shards that model.safetensors.index.json names; where a publisher has nothing else, the same
-in torch's own files (pytorch_model.bin). diffusers' folders have such a folder for each part of a pipeline.
+in torch's own files (pytorch_model.bin).
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from silmm.errors import InputError
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 PICKLED_INDEX, PICKLED = "pytorch_model.bin.index.json", "pytorch_model.bin"
-PIPELINE = "model_index.json"  # names the parts of a diffusers pipeline
 TEXTS = (  # all but the weights that decides what an LMM computes; not all folders have all of them
     "added_tokens.json", "chat_template.jinja", "chat_template.json", "config.json", "generation_config.json",
     "merges.txt", "preprocessor_config.json", "processor_config.json", "special_tokens_map.json", "tokenizer.json",
-    "tokenizer_config.json", "vocab.json", "model_index.json", "scheduler_config.json", "tokenizer.model",
+    "tokenizer.model", "tokenizer_config.json", "vocab.json",
 )  # fmt: skip
 ORIGINALS = {  # model_type of the publishers' own layouts: what to take instead
     "multi_modality": "the original deepseek-ai layout: take the converted weights, as deepseek-community/Janus-Pro-1B",
@@ -111,7 +110,7 @@ def _read_shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     if file.suffix == ".bin":
         from silmm.lmm.hf import pickled
 
-        return {name: (str(t.dtype), tuple(t.shape)) for name, t in pickled.read(file).items()}
+        return {name: (str(t.dtype), tuple(t.shape)) for name, t in pickled.read_state(file, meta=True).items()}
     return {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in read_header(file)[0].items()}
 
 
@@ -142,42 +141,30 @@ def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
 
 
 def fingerprint(folder: Path) -> str:
-    """A hash of config, tokenizer and processor, and of the weights' names, shapes, sizes and a sample of their bytes;
-    of every part of a pipeline.
+    """A hash of config, tokenizer and processor, and of the weights' names, shapes, sizes and a sample of their bytes.
 
     It tells one model from another, and from a fine-tuned one, in milliseconds; it does not find a changed bit.
     """
+    return fingerprint_of(folder, TEXTS, weight_files(folder))
+
+
+def fingerprint_of(folder: Path, texts: Sequence[str], weights: Sequence[Path]) -> str:
+    """`fingerprint` of these files: texts count whole, where they are there; weights by a sample of their bytes."""
     digest = hashlib.blake2b(digest_size=16)
-    _digest_texts(digest, folder)
-    if (folder / PIPELINE).is_file():
-        for part in sorted(path for path in folder.iterdir() if path.is_dir()):
-            digest.update(f"{part.name}/\n".encode())
-            _digest_texts(digest, part)
-            _digest_weights(digest, sorted(part.glob("*.safetensors")))
-    else:
-        torch_own = sorted(path for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth"))
-        safe = any((folder / name).is_file() for name in (INDEX, SINGLE))
-        _digest_weights(digest, weight_files(folder) if safe or not torch_own else torch_own)
-    return digest.hexdigest()
-
-
-def _digest_texts(digest: Any, folder: Path) -> None:
-    for name in TEXTS:
+    for name in texts:
         file = folder / name
         if file.is_file():
             digest.update(f"{name}\n".encode())
             digest.update(hashlib.blake2b(file.read_bytes()).digest())
-
-
-def _digest_weights(digest: Any, files: Sequence[Path]) -> None:
-    """Of torch's own files, too, the end says most: it is the archive's table, with a checksum of every tensor."""
-    for file in files:
+    for file in weights:
+        # Of pickled weights the end counts most: a zip archive lists a checksum of each tensor there.
         start = read_header(file)[1] if file.suffix == ".safetensors" else 0
         digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         with file.open("rb") as stream:
             digest.update(stream.read(start + _SAMPLE))
             stream.seek(max(0, file.stat().st_size - _SAMPLE))
             digest.update(stream.read())
+    return digest.hexdigest()
 
 
 def _index(file: Path) -> dict[str, str]:

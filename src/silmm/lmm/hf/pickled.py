@@ -1,48 +1,69 @@
-"""Weights in torch's own files (.bin, .pt, .pth): mapped from the disk, and nothing in them is ever run."""
+"""Pickled weights (.bin, .pt), where a published layout has no others: read without running code from the file, and
+refused by name where one is missing, unexpected or misshapen."""
 
 from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
 
 from silmm.errors import InputError
 
-if TYPE_CHECKING:
-    from torch import Tensor
+Shapes = Mapping[str, tuple[int, ...]]
 
 
-def read(file: Path) -> dict[str, Tensor]:
-    """Tensors by name, on the CPU; their data are read from the file when they are used.
+def read_state(file: Path, *, meta: bool = False) -> dict[str, Tensor]:
+    """The tensors of a file by name, on the CPU, mapped from the disk where torch can; `meta`: only their shapes.
 
-    Raises InputError where the file is missing, cut off, or holds anything but tensors by name.
+    Raises InputError where there is no such file, it is not whole, or holds something else.
     """
-    import torch
-
-    check(file)
-    try:
-        mapped = zipfile.is_zipfile(file)  # files of torch before 1.6 are none, and cannot be mapped
-        found = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{file}: not a file of tensors alone ({reason}): download it again") from None
-    if not isinstance(found, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items()
-    ):
-        raise InputError(f"{file}: not tensors by name, as torch.save writes a state dict: download it again")
-    return found
-
-
-def check(file: Path) -> None:
-    """Raise InputError where the file is missing, or its end is. Reads next to nothing."""
     if not file.is_file():
         unfinished = any(file.parent.rglob("*.incomplete"))
-        found = "a download has not finished (.incomplete): finish it" if unfinished else "download it"
-        raise InputError(f"{file}: no such file: {found}")
-    with file.open("rb") as stream:
-        start = stream.read(8)
-    if start == b"version ":
-        raise InputError(f"{file}: a git-lfs pointer, not weights: run `git lfs pull`, or download the file")
-    if not start or (start.startswith(b"PK") and not zipfile.is_zipfile(file)):  # its table of contents is at the end
-        raise InputError(f"{file}: {file.stat().st_size} bytes, its end is missing: a download was cut off; repeat it")
+        more = ", and a download has not finished (.incomplete): finish it" if unfinished else ": download it"
+        raise InputError(f"{file}: no such file{more}")
+    mapped = zipfile.is_zipfile(file)  # torch's older format is not
+    try:
+        found = torch.load(file, map_location="meta" if meta else "cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(f"{file}: not a file of tensors alone ({reason}): take the published one") from None
+    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(f"{file}: not a whole file of weights ({reason}): download it again") from None
+    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        raise InputError(f"{file}: no tensors by name, but a {type(found).__name__}: take the published one")
+    return dict(found)
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Shapes by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def same_weights(where: Path, found: Shapes, wanted: Shapes) -> None:
+    """InputError that names the first three weights that are missing, unexpected or misshapen."""
+    problems = [f"{name} is missing" for name in wanted if name not in found]
+    problems += [f"{name} is unexpected" for name in found if name not in wanted]
+    problems += [
+        f"{name} is {list(found[name])}, not {list(shape)}"
+        for name, shape in wanted.items()
+        if name in found and found[name] != shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" * (len(problems) > 3)
+        raise InputError(f"{where}: {'; '.join(problems[:3])}{more}: it is of another model, or of another version")
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Put tensors in the place of a module's weights, which may have been on the meta device; all, and no others.
+
+    Raises InputError as `same_weights` does.
+    """
+    same_weights(where, shapes_of(tensors), shapes_of(module.state_dict()))
+    module.load_state_dict(dict(tensors), assign=True)
+    lost = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
+    assert not lost, f"{lost} are in no state dict"

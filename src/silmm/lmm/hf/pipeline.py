@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silmm.errors import InputError
-from silmm.lmm.hf.folder import PIPELINE, read_header
+from silmm.lmm.hf.folder import fingerprint_of, read_header
 
 if TYPE_CHECKING:
     import torch
 
 Parts = Mapping[str, tuple[str, str]]  # parts with weights: module and class of each
 WEIGHTS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # names of a part's files, by library
+INDEX = "model_index.json"  # names the pipeline
+TEXTS = ("*.json", "[!.]*/*.json", "[!.]*/merges.txt")  # all but weights that decides what is painted
 COUNTED = ("position_ids",)  # buffers that old files hold: counted, not learned
 
 
@@ -30,9 +32,9 @@ def check(folder: Path, *, family: str, pipeline: str, parts: Parts) -> dict[str
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: expected the downloaded diffusion pipeline of {family}")
-    found = _read_json(folder / PIPELINE).get("_class_name")
+    found = _read_json(folder / INDEX).get("_class_name")
     if found != pipeline:
-        raise InputError(f"{folder / PIPELINE}: _class_name is {found!r}, but {family} needs {pipeline}")
+        raise InputError(f"{folder / INDEX}: _class_name is {found!r}, but {family} needs {pipeline}")
     configs = {}
     for part, (module, _) in parts.items():
         configs[part] = _read_json(folder / part / "config.json")
@@ -63,6 +65,12 @@ def load(
         raise InputError(f"{folder}: not a whole {pipeline} ({reason}): download it again") from error
     made.set_progress_bar_config(disable=True)
     return made
+
+
+def fingerprint(folder: Path) -> str:
+    """As `silmm.lmm.hf.folder.fingerprint`, of every part: configs, tokenizer, weights, the scheduler's settings."""
+    texts = [path.relative_to(folder) for pattern in TEXTS for path in sorted(folder.glob(pattern))]
+    return fingerprint_of(folder, [text.as_posix() for text in texts], sorted(folder.glob("[!.]*/*.safetensors")))
 
 
 def _load_part(folder: Path, module: str, name: str, dtype: str) -> torch.nn.Module:

@@ -53,6 +53,19 @@ def check_options(_: Mapping[str, Path], options: Mapping[str, Option]) -> None:
         )
 
 
+def fingerprint(role: str, path: Path) -> str:
+    """Of a role's folder: the language model may be in torch's own files, the diffusion decoder has a folder a part."""
+    from silmm.lmm.hf import pipeline
+    from silmm.lmm.seed_llama import quantizer_file
+
+    if role == "diffusion":
+        return pipeline.fingerprint(path)
+    if role == "visual":
+        files = [path / name for name in (quantizer_file.FILE, quantizer_file.EVA_FILE)]
+        return folder.fingerprint_of(path, folder.TEXTS, [file for file in files if file.is_file()])
+    return folder.fingerprint_of(path, folder.TEXTS, folder.weight_files(path, pickled=True))
+
+
 def skeleton(weights: Mapping[str, Path]) -> Any:
     """The model that learns, on torch's meta device."""
     from silmm.lmm.seed_llama import weights as loader
@@ -73,6 +86,7 @@ FAMILY = Family(
     skeleton=skeleton,
     options=MappingProxyType({"steps": 20, "guidance": 10.0, "template": ""}),
     check_options=check_options,
+    fingerprint=fingerprint,
 )
 
 

@@ -60,31 +60,21 @@ def read(folder: Path) -> tuple[Sizes, dict[str, Tensor]]:
     Raises InputError where the file is missing or cut off, or a weight is missing, unexpected or misshapen.
     """
     file = folder / FILE
-    found = {name: t for name, t in pickled.read(file).items() if not UNUSED.fullmatch(name)}
+    found = {name: t for name, t in pickled.read_state(file).items() if not UNUSED.fullmatch(name)}
     if not any(name.startswith(VISION) for name in found) and (folder / EVA_FILE).is_file():
         found |= _read_eva(folder / EVA_FILE)
     sizes = _sizes(found, file)
     for what, width, head in (("vision encoder", sizes.vision_width, EVA_HEAD), ("Q-Former", sizes.width, HEAD)):
         if width % head:
             raise InputError(f"{file}: its {what} is {width} wide, not a multiple of a head's {head}: {ADVICE}")
-    wanted = shapes(sizes)
-    problems = [f"{name} is missing" for name in wanted if name not in found]
-    problems += [f"{name} is unexpected" for name in found if name not in wanted]
-    problems += [
-        f"{name} is {list(found[name].shape)}, not {list(shape)}"
-        for name, shape in wanted.items()
-        if name in found and tuple(found[name].shape) != shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 3} more" * (len(problems) > 3)
-        raise InputError(f"{file}: {'; '.join(problems[:3])}{more}: {ADVICE}")
+    pickled.same_weights(file, pickled.shapes_of(found), shapes(sizes))
     return sizes, found
 
 
 def _read_eva(file: Path) -> dict[str, Tensor]:
     """The vision encoder from EVA's own file, where the tokenizer's has none."""
     kept = {}
-    for name, tensor in pickled.read(file).items():
+    for name, tensor in pickled.read_state(file).items():
         block = re.match(r"blocks\.(\d+)\.", name)
         below = block is not None and int(block[1]) < EVA_BLOCKS
         if below or name in ("cls_token", "pos_embed") or name.startswith("patch_embed."):
