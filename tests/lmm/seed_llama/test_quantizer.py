@@ -14,6 +14,7 @@ from torch import Tensor
 from silmm.errors import InputError
 from silmm.lmm.seed_llama import quantizer, quantizer_file
 from silmm.lmm.seed_llama.quantizer import Quantizer
+from silmm.lmm.seed_llama.shape import PUBLISHED
 
 from .golden import make
 
@@ -65,13 +66,7 @@ def test_sizes_are_read_from_the_shapes(own: Quantizer) -> None:
 
 def test_shapes_of_the_published_one() -> None:
     """As they are tabulated for AILab-CVC/seed-tokenizer-2."""
-    shapes = quantizer_file.shapes(
-        quantizer_file.Sizes(
-            patch=14, places=257, vision_width=1408, vision_hidden=6144, vision_layers=39, queries=32, width=768,
-            hidden=3072, layers=12, every=2, codes=8192, code_width=32, blocks=4, block_hidden=3072,
-            narrow=(256, 128, 32), embedding=1024,
-        )
-    )  # fmt: skip
+    shapes = quantizer_file.shapes(PUBLISHED)
     assert shapes["visual_encoder.blocks.38.attn.qkv.weight"] == (4224, 1408)
     assert shapes["Qformer.bert.encoder.layer.10.crossattention.self.key.weight"] == (768, 1408)
     assert "Qformer.bert.encoder.layer.11.crossattention.self.key.weight" not in shapes

@@ -43,6 +43,11 @@ def check(folder: Path, *, family: str, pipeline: str, parts: Parts) -> dict[str
     return configs
 
 
+def weight_files(folder: Path, parts: Parts) -> list[Path]:
+    """The safetensors files of all parts. Raises InputError where one is missing."""
+    return [file for part, (module, _) in parts.items() for file in _files(folder / part, WEIGHTS[_library(module)])]
+
+
 def load(
     folder: Path, *, pipeline: str, parts: Parts, dtype: str, exact: Sequence[str] = (), without: Sequence[str] = ()
 ) -> Any:

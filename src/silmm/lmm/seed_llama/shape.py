@@ -1,0 +1,99 @@
+"""What SEED-LLaMA takes: its sizes, from config.json of the language model and of the diffusion decoder's parts, and
+from the shapes in seed_quantizer.pt, or the published ones where it is not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from silmm.errors import InputError
+from silmm.lmm.hf import folder, pickled, pipeline
+from silmm.lmm.hf.checkpoint import Option
+from silmm.lmm.hf.parts import Group, Holding, holding
+from silmm.lmm.hf.parts import Sizes as Shapes
+from silmm.lmm.hf.shape import Shape, decoder_of
+from silmm.lmm.seed_llama import quantizer_file
+
+HUB = {  # where the weights are
+    "llm": "AILab-CVC/seed-llama-8b-sft",
+    "visual": "AILab-CVC/seed-tokenizer-2",
+    "diffusion": "the unCLIP pipeline of Stable Diffusion 2.1 (docs/seed_llama.md)",
+}
+PUBLISHED = quantizer_file.Sizes(
+    patch=14, places=257, vision_width=1408, vision_hidden=6144, vision_layers=39, queries=32, width=768, hidden=3072,
+    layers=12, every=2, codes=8192, code_width=32, blocks=4, block_hidden=3072, narrow=(256, 128, 32), embedding=1024,
+)  # fmt: skip
+MAPS = (3, 2)  # as large as the picture, that live together in the VAE's last blocks; by level's channels
+FLOAT = 4
+
+
+def holds(role: str, path: Path, dtype: str) -> Holding:
+    """What the folder of a role holds."""
+    if role == "llm":
+        return holding(lambda: _read_llm(path), lambda: _guess_llm(path), (), "language model", dtype)
+    if role == "visual":
+        file = path / quantizer_file.FILE
+        return holding(
+            lambda: (pickled.shapes_of(quantizer_file.read(path)[1]), [file]),
+            lambda: quantizer_file.shapes(PUBLISHED), (), "picture tokenizer", "float32",
+        )  # fmt: skip
+    return holding(
+        lambda: _read_pipeline(path), lambda: {}, (Group("VAE", ("vae/",), "float32"),), "diffusion decoder", dtype
+    )
+
+
+def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str, rows: int) -> Shape:
+    """The `Shape`; pictures are read and painted one at a time. Raises InputError where a config.json is missing or
+    not of such a model."""
+    from silmm.lmm.seed_llama import unclip
+    from silmm.lmm.seed_llama.weights import read_config
+
+    folder.read_config(weights["llm"], "seed_llama")
+    config = read_config(weights["llm"])
+    sizes = _sizes(weights["visual"])
+    vae = pipeline.check(weights["diffusion"], family="seed_llama", pipeline=unclip.PIPELINE, parts=unclip.PARTS)
+    first, second = (vae["vae"]["block_out_channels"] * 2)[:2]
+    side = vae["unet"]["sample_size"] * 2 ** (len(vae["vae"]["block_out_channels"]) - 1)
+    decoder = decoder_of(config, dtype)
+    return Shape(
+        speaker=decoder,
+        words=config.vocab_size,
+        painter=decoder,
+        codes=sizes.codes,
+        places=sizes.queries,
+        # What the head read, once more in float32, and its slope (see silmm.kernels.selective_logps).
+        learned=sizes.queries * decoder.width * (decoder.item + 4 + 4),
+        seen=sizes.queries + 2,
+        looked_at=rows,
+        see=sizes.places * (4 * sizes.vision_width + 2 * sizes.vision_hidden) * FLOAT,
+        render=side * side * (MAPS[0] * first + MAPS[1] * second) * FLOAT,
+    )
+
+
+def _sizes(visual: Path) -> quantizer_file.Sizes:
+    try:
+        return quantizer_file.read(visual)[0]
+    except InputError:
+        return PUBLISHED
+
+
+def _read_llm(path: Path) -> tuple[Shapes, list[Path]]:
+    found = folder.check(path, family="seed_llama", model_type="llama", pickled=True)
+    return {name: shape for name, (_, shape) in found.tensors.items() if "rotary_emb" not in name}, found.files
+
+
+def _guess_llm(path: Path) -> Shapes:
+    from silmm.lmm.seed_llama.weights import skeleton
+
+    folder.read_config(path, "seed_llama")
+    return {name: tuple(weight.shape) for name, weight in skeleton(path).state_dict().items()}
+
+
+def _read_pipeline(path: Path) -> tuple[Shapes, list[Path]]:
+    from silmm.lmm.seed_llama import unclip
+
+    pipeline.check(path, family="seed_llama", pipeline=unclip.PIPELINE, parts=unclip.PARTS)
+    files = pipeline.weight_files(path, unclip.PARTS)
+    headers = {f"{file.parent.name}/": folder.read_header(file)[0] for file in files}
+    shapes = {part + name: tuple(entry["shape"]) for part, header in headers.items() for name, entry in header.items()}
+    return shapes, files
