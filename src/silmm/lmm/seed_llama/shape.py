@@ -25,21 +25,23 @@ PUBLISHED = quantizer_file.Sizes(
 )  # fmt: skip
 MAPS = (3, 2)  # as large as the picture, that live together in the VAE's last blocks; by level's channels
 FLOAT = 4
+# The language model is loaded in all stages, what reads and paints pictures where it is needed.
+LLM = Group("language model")
+QUANTIZER = Group("picture tokenizer", dtype="float32", stages=frozenset({"images", "score"}))
+DECODER = (
+    Group("VAE", ("vae/",), "float32", frozenset({"images", "score"})),
+    Group("rest of the diffusion decoder", stages=frozenset({"images", "score"})),
+)
 
 
 def holds(role: str, path: Path, dtype: str) -> Holding:
     """What the folder of a role holds."""
     if role == "llm":
-        return holding(lambda: _read_llm(path), lambda: _guess_llm(path), (), "language model", dtype)
+        return holding(lambda: _read_llm(path), lambda: _guess_llm(path), (LLM,), dtype)
     if role == "visual":
-        file = path / quantizer_file.FILE
-        return holding(
-            lambda: (pickled.shapes_of(quantizer_file.read(path)[1]), [file]),
-            lambda: quantizer_file.shapes(PUBLISHED), (), "picture tokenizer", "float32",
-        )  # fmt: skip
-    return holding(
-        lambda: _read_pipeline(path), lambda: {}, (Group("VAE", ("vae/",), "float32"),), "diffusion decoder", dtype
-    )
+        read, guess = lambda: _read_visual(path), lambda: quantizer_file.shapes(PUBLISHED)
+        return holding(read, guess, (QUANTIZER,), dtype)
+    return holding(lambda: _read_pipeline(path), lambda: {}, DECODER, dtype)
 
 
 def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str, rows: int) -> Shape:
@@ -80,6 +82,10 @@ def _sizes(visual: Path) -> quantizer_file.Sizes:
 def _read_llm(path: Path) -> tuple[Shapes, list[Path]]:
     found = folder.check(path, family="seed_llama", model_type="llama", pickled=True)
     return {name: shape for name, (_, shape) in found.tensors.items() if "rotary_emb" not in name}, found.files
+
+
+def _read_visual(path: Path) -> tuple[Shapes, list[Path]]:
+    return pickled.shapes_of(quantizer_file.read(path)[1]), [path / quantizer_file.FILE]
 
 
 def _guess_llm(path: Path) -> Shapes:
