@@ -42,6 +42,7 @@ from silmm.shapeworld.language import units, write_question
 PROMPTS, SAMPLES, QUESTIONS, ROUNDS = 64, 8, 8, 5
 COLUMNS = ("op", "impl", "device", "shape", "median_ms", "items_per_s", "unit", "ratio_to_plain", "arithmetic")
 Way = Callable[[], object]
+Clock = Callable[[], float]
 
 
 class Task(NamedTuple):
@@ -108,27 +109,30 @@ def painting(lmm: ContinuousLMM) -> dict[str, Way]:
     return {"silmm": lambda: lmm.paint(feats, [("bench", i) for i in range(512)])}
 
 
-def measure(ways: dict[str, Way]) -> dict[str, float]:
+def measure(ways: dict[str, Way], clock: Clock = time.process_time, rounds: int = ROUNDS) -> dict[str, float]:
     """Median seconds of each way, taking turns after one warm-up."""
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for round_ in range(ROUNDS + 1):
+    for round_ in range(rounds + 1):
         for name, way in ways.items():
-            start = time.process_time()
+            start = clock()
             way()
             if round_:
-                times[name].append(time.process_time() - start)
+                times[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def rows_of(task: Task) -> list[tuple[str, ...]]:
+def rows_of(
+    task: Task, device: str = "cpu, 1 thread", clock: Clock = time.process_time, rounds: int = ROUNDS
+) -> list[tuple[str, ...]]:
     """Measure a task and print its rows."""
-    times = measure(task.ways)
+    times = measure(task.ways, clock, rounds)
     plain = list(times.values())[-1]
     rows = []
     for number, (impl, seconds) in enumerate(times.items()):
-        rate, ratio = f"{task.items / seconds:.0f}", f"{plain / seconds:.2f}" if len(times) > 1 else ""
+        rate = f"{task.items / seconds:.0f}" if task.items >= 100 * seconds else f"{task.items / seconds:.3g}"
+        ratio = f"{plain / seconds:.2f}" if len(times) > 1 else ""
         expected = "" if number else task.arithmetic
-        row = (task.op, impl, "cpu, 1 thread", task.shape, f"{1e3 * seconds:.1f}", rate, task.unit, ratio, expected)
+        row = (task.op, impl, device, task.shape, f"{1e3 * seconds:.1f}", rate, task.unit, ratio, expected)
         rows.append(row)
         print("  ".join(row), flush=True)
     return rows
@@ -154,7 +158,12 @@ def main() -> None:
     lmm, continuous = models.load(args.ckpt), models.load(args.continuous)
     assert isinstance(lmm, DiscreteLMM) and isinstance(continuous, ContinuousLMM)
     rows = [row for task in tasks(lmm, continuous) for row in rows_of(task)]
-    with atomic_file(args.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    write(args.out, rows)
+
+
+def write(path: Path, rows: list[tuple[str, ...]]) -> None:
+    """Write the rows as CSV."""
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
