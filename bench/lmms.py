@@ -31,11 +31,8 @@ from silmm.lmm.emu3.lmm import Emu3LMM
 from silmm.lmm.interface import Sampling
 from silmm.lmm.janus.lmm import JanusLMM
 
-PROMPTS = (
-    "a red apple on a wooden table", "two dogs", "a small blue glass vase to the left of a clock, near a window",
-    "a man riding a horse",
-)  # fmt: skip
-SAMPLES, PICTURES, QUESTIONS = 4, 2, 8
+PROMPTS = ("a red apple on a wooden table", "a small blue glass vase to the left of a clock, near a window")
+SAMPLES, PICTURES, QUESTIONS, ROUNDS = 4, 2, 8, 3
 SAMPLING = {"janus": Sampling(guidance=5.0), "emu3": Sampling(guidance=3.0, top_k=2048)}  # as published
 WORDS = ("apple", "dog", "horse", "clock", "table", "window", "man", "vase")
 
@@ -95,7 +92,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, help="channels of the language model; a multiple of 64")
     parser.add_argument("--layers", type=int, help="of the language model")
     parser.add_argument("--side", type=int, help="pixels of a picture")
-    parser.add_argument("--rounds", type=int, default=stages.ROUNDS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", type=Path, default=Path("bench/results/lmms.csv"))
     args = parser.parse_args()
     cuda = args.device == "cuda"

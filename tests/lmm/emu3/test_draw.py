@@ -33,9 +33,9 @@ def test_teacher_forced_logps_are_those_of_the_generation(
     seen: list[torch.Tensor] = []
     guide, choose, given = draw.guide, draw.choose, []
 
-    def spy_guide(logits_BC: torch.Tensor, strength: float) -> torch.Tensor:
-        given.append(logits_BC.log_softmax(-1))
-        return guide(logits_BC, strength)
+    def spy_guide(hidden_BD: torch.Tensor, strength: float) -> torch.Tensor:
+        given.append((hidden_BD @ lmm.gen.head_CD.T).log_softmax(-1))
+        return guide(hidden_BD, strength)
 
     def spy_choose(*args: Any) -> torch.Tensor:
         codes = choose(*args)

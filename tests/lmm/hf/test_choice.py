@@ -10,19 +10,26 @@ from silmm.lmm.interface import Sampling
 
 
 def test_guidance_is_that_of_log_softmaxed_logits() -> None:
-    """What references do; here the plain logits are guided."""
-    logits = torch.randn(6, 50, generator=torch.Generator().manual_seed(0)) * 3
-    numbers = torch.rand(3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    given, free = logits.log_softmax(-1).chunk(2)
+    """What references do; here the states before a linear head are guided."""
+    generator = torch.Generator().manual_seed(0)
+    states, head = torch.randn(6, 16, generator=generator), torch.nn.Linear(16, 50)
+    numbers = torch.rand(3, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        given, free = head(states).log_softmax(-1).chunk(2)
+        own = head(guide(states, 4.0))
     guided = free + 4.0 * (given - free)
-    own = choose(guide(logits, 4.0), numbers, Sampling())
-    assert (own == choose(guided, numbers, Sampling())).all()
-    assert (choose(guide(logits, 4.0), numbers, Sampling(top_k=1)) == guided.argmax(-1)).all()
+    torch.testing.assert_close(own.log_softmax(-1), guided.log_softmax(-1))
+    assert (choose(own, numbers, Sampling()) == choose(guided, numbers, Sampling())).all()
+    assert (choose(own, numbers, Sampling(top_k=1)) == guided.argmax(-1)).all()
 
 
-def test_no_guidance_leaves_every_row() -> None:
-    logits = torch.randn(6, 50, generator=torch.Generator().manual_seed(0), dtype=torch.bfloat16)
-    assert torch.equal(guide(logits, 1.0), logits.float())
+def test_guidance_of_half_precision_is_rounded_once() -> None:
+    states = torch.randn(6, 50, generator=torch.Generator().manual_seed(0), dtype=torch.bfloat16)
+    given, free = states.double().chunk(2)
+    found = guide(states, 4.0)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), free + 4.0 * (given - free), rtol=2**-8, atol=0)
+    assert guide(states, 1.0) is states
 
 
 @pytest.mark.parametrize("top_k", [1, 3, 50, 99])

@@ -62,7 +62,8 @@ def _draw_pass(
     mask_BS = torch.cat([mask[rows], mask.new_ones(len(rows), end - length)], 1)
     codes: list[Tensor] = []
     for numbers_S in numbers_SL.T:
-        codes.append(choose(guide(hidden_BD @ weights.head_CD.T, sampling.guidance), numbers_S, sampling))
+        logits_SC = guide(hidden_BD, sampling.guidance) @ weights.head_CD.T
+        codes.append(choose(logits_SC.float(), numbers_S, sampling))
         following = [weights.visual_C[codes[-1]].repeat(1 + guided)]
         if len(codes) % width == 0:
             following.append(torch.full_like(following[0], weights.end_of_line))

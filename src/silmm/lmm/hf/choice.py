@@ -1,4 +1,4 @@
-"""From logits to visual tokens: guidance, the likeliest few, the nucleus."""
+"""From hidden states to visual tokens: guidance, the likeliest few, the nucleus."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from silmm.kernels.nucleus import nucleus
 from silmm.lmm.interface import Sampling
 
 
-def guide(logits_BC: Tensor, guidance: float) -> Tensor:
-    """u + guidance (c - u), float32 `[S, C]`, of S rows given the prompt (c) and, behind them, S without it (u); with
+def guide(states_BD: Tensor, guidance: float) -> Tensor:
+    """u + guidance (c - u), `[S, D]`, of S rows given the prompt (c) and, behind them, S without it (u); with
     guidance 1 all rows are given the prompt, and stay (Ho and Salimans, arXiv 2207.12598).
 
+    Of the states before a linear head, with or without a bias: the logits are guided the same, for half the products.
     Some references guide log-softmaxed logits; that shifts a whole row by one number, so it chooses the same.
     """
     if guidance == 1.0:
-        return logits_BC.float()
-    given, free = logits_BC.float().chunk(2)
-    return free + guidance * (given - free)
+        return states_BD
+    given, free = states_BD.float().chunk(2)
+    return (free + guidance * (given - free)).to(states_BD.dtype)
 
 
 def choose(logits_SC: Tensor, numbers_S: Tensor, sampling: Sampling) -> Tensor:

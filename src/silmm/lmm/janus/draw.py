@@ -61,7 +61,7 @@ def draw_pass(
 
     With guidance a sample has a second row, which continues its prefix's places without a prompt.
     """
-    decoder, guided = weights.text.decoder, guidance != 1.0
+    decoder, head, guided = weights.text.decoder, weights.model.model.generation_head, guidance != 1.0
     free_of = [layout.unconditional(weights.processor, ids, weights.blank) for ids in prefixes if guided]
     every = [*prefixes, *free_of]
     every_row = [*rows, *(len(prefixes) + row for row in rows if guided)]
@@ -73,7 +73,8 @@ def draw_pass(
     mask_BS = torch.cat([mask[every_row], mask.new_ones(len(every_row), end - start)], 1)
     codes: list[Tensor] = []
     for step in range(weights.length):
-        codes.append(chooser(step, guide(weights.model.model.generation_head(hidden_BD), guidance)))
+        states_SD = guide(head.activation_fn(head.proj_out(hidden_BD)), guidance)
+        codes.append(chooser(step, head.vision_head(states_SD).float()))
         if step + 1 < weights.length:
             embeds_BTD = _embed(weights, codes[-1].repeat(1 + guided)[:, None])
             hidden_BD = forward(decoder, embeds_BTD, mask_BS[:, : start + step + 1], cache)[:, -1]

@@ -30,13 +30,13 @@ def unconditional(processor: Any, ids: list[int], blank: int) -> list[int]:
 
 def text_ids(processor: Any, instruction: str) -> list[int]:
     """An instruction, up to where the answer starts."""
-    return _encode(processor, system(processor) + conversation(processor, instruction))
+    return _encode(processor, _system(processor) + conversation(processor, instruction))
 
 
 def look_ids(processor: Any, question: str) -> tuple[list[int], list[int]]:
     """A question about a picture: what stands before it, with a place for each of the picture's embeddings, and what
     follows the picture. Raises ValueError where the chat template has no one place for the picture."""
-    text = system(processor) + conversation(processor, question, image=True)
+    text = _system(processor) + conversation(processor, question, image=True)
     ids = _encode(processor, text)
     start, image, end = processor.tokenizer.convert_tokens_to_ids(
         [processor.image_start_token, processor.image_token, processor.image_end_token]
@@ -74,7 +74,7 @@ def check_template(folder: Path, processor: Any) -> None:
         )
 
 
-def system(processor: Any) -> str:
+def _system(processor: Any) -> str:
     from transformers.models.janus.processing_janus import DEFAULT_SYSTEM_PROMPT
 
     return DEFAULT_SYSTEM_PROMPT if processor.use_default_system_prompt else ""
