@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from scipy.stats import spearmanr
 
 from silmm.arms import LMMS
 from silmm.errors import InputError
@@ -190,6 +189,8 @@ def pairs_judged(results: Results, lmm: str, arm: str, iteration: int = 1) -> Pa
 
 def ranks(ours: Sequence[float], paper: Sequence[float]) -> str:
     """Spearman's rank correlation: `+0.60 (n = 10)`."""
+    from scipy.stats import spearmanr  # a second's import, which most figures do not need
+
     if len(ours) < 3 or len(set(ours)) == 1 or len(set(paper)) == 1:
         return f"no ranks to compare (n = {len(ours)})"
     rho = float(spearmanr(ours, paper).statistic)
