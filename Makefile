@@ -64,6 +64,8 @@ bench: $(INSTALLED) ## time kernels and stages against the plain way to do them,
 	python -m bench.kernels
 	python -m bench.stages --ckpt checkpoints/discrete_seed0 --continuous checkpoints/continuous_seed0
 	python -m bench.trunk --continuous checkpoints/continuous_seed0
+	python -m bench.lmms --device cpu
+	python -m bench.lmm_memory
 	python -m bench.plot
 
 lint: $(INSTALLED) ## style, types, and the workflow's format

@@ -28,7 +28,7 @@ def probabilities(lmm: JanusLMM | Emu3LMM, image: np.ndarray, question: str) -> 
     picture = Image.fromarray(image)
     if isinstance(lmm, JanusLMM):
         processor, model = lmm.weights.processor, lmm.weights.model
-        text = janus_layout.system(processor) + janus_layout.conversation(processor, question, image=True)
+        text = janus_layout.conversation(processor, question, image=True)  # the processor adds its system prompt
     else:
         processor, model = lmm.chat.processor, lmm.chat.model
         text = emu3_layout.conversation(processor, question, image=True)
@@ -63,12 +63,13 @@ def _draw_emu3(lmm: Emu3LMM, prompts: Sequence[str], samples: int, sampling: Sam
             return [ends[place - length]]
         return [lmm.gen.end_of_line] if place % (width + 1) == width else visual
 
-    return model.generate(
+    out = model.generate(
         input_ids=given.input_ids, attention_mask=given.attention_mask, max_new_tokens=length + len(ends),
         num_return_sequences=samples, prefix_allowed_tokens_fn=allowed, guidance_scale=sampling.guidance,
         negative_prompt_ids=negative.input_ids, negative_prompt_attention_mask=negative.attention_mask,
         **_chosen(sampling),
     )  # fmt: skip
+    return out[:, start:]
 
 
 def _chosen(sampling: Sampling) -> dict[str, Any]:

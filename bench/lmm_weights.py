@@ -40,9 +40,7 @@ def build(family: str, size: Size, out: Path) -> None:
         {"janus": _janus, "emu3": _emu3}[family](size, out)
 
 
-def load(
-    family: str, size: Size, folder: Path, *, rows: int, dtype: str = "float32", rank: int = 16
-) -> DiscreteImages:
+def load(family: str, size: Size, folder: Path, *, rows: int, dtype: str = "float32", rank: int = 16) -> DiscreteImages:
     """Build, adopt and load, in this folder."""
     build(family, size, folder / "weights")
     return models.load(adopted(family, folder, rows=rows, side=size.side, dtype=dtype, rank=rank))

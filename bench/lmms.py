@@ -2,12 +2,12 @@
 
     python -m bench.lmms --device cpu
 
-draw     images/s, with guidance: `silmm`'s loop against transformers' `generate` with all prompts and samples in one batch
+draw     images/s, with guidance: `silmm`'s loop against transformers' `generate` with all samples in one batch
 answer   answers/s: all questions of a picture on one reading of it against a forward pass of picture and question each
 
 The weights are random and have LoRA in place, as a policy's do. On a CPU they are narrow and shallow, with as many
-visual tokens as Janus has, and fewer than Emu3's 90 x 90; times are CPU time of one thread. On a GPU they are as wide as
-the published ones, but shallow. The ways take turns; the median of the rounds is kept.
+visual tokens as Janus has, and fewer than Emu3's 90 x 90; times are CPU time of one thread. On a GPU they are as wide
+as the published ones, but shallow. The ways take turns; the median of the rounds is kept.
 """
 
 from __future__ import annotations

@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import kernels, memory, table, trunk
+from bench import kernels, lmm_memory, lmm_plain, lmm_weights, lmms, memory, stages, table, trunk
 from bench.cases import Case
 from bench.ceilings import Limits
 from bench.check import Wrong, error, known_answers, poisoned, run_all
+from bench.lmm_weights import Size
 from bench.timing import Times
 from silmm.kernels import _dispatch
+from silmm.lmm.emu3.lmm import Emu3LMM
 from silmm.lmm.interface import Sampling
 from silmm.lmm.shapeworld.dream import DreamQueries
 from silmm.lmm.shapeworld.model import new_model
@@ -138,3 +141,49 @@ def multiplied(way: trunk.Way) -> int:
     with FlopCounterMode(display=False, custom_mapping={fused: attention}) as counter:
         way()
     return counter.get_total_flops() // 2
+
+
+LMM_SIZES = {"janus": Size(64, 1, 32, 96, 1024, 32), "emu3": Size(64, 1, 32, 96, 1024, 32)}
+
+
+@pytest.mark.parametrize("family", LMM_SIZES)
+def test_both_ways_of_pretrained_lmms_do_the_same(
+    family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lmm = lmm_weights.load(family, LMM_SIZES[family], tmp_path, rows=8)
+    likeliest = lmms.SAMPLING[family]._replace(top_k=1)
+    own = lmm.draw(lmms.PROMPTS, [[(0,)]] * 2, likeliest).tokens_PNL
+    theirs = lmm_plain.draw(lmm, lmms.PROMPTS, 1, likeliest)
+    if isinstance(lmm, Emu3LMM):
+        assert (lmm.gen.visual_C[own.reshape(2, 4, 4)] == theirs[:, :-3].reshape(2, 4, 5)[:, :, :4]).all()
+    else:
+        assert (own[:, 0] == theirs.numpy()).all()
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    probs = lmm_plain.probabilities(lmm, image, "Is it red?")
+    answers = torch.stack([probs[ids].sum() for ids in lmm.yes_no_words]).numpy()
+    np.testing.assert_allclose(lmm.look([image], [["Is it red?"]])[0][0], answers, rtol=1e-4)
+
+
+def test_rows_of_pretrained_lmms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "lmms.csv"
+    other = ("janus draw", "silmm", "another GPU", *["1"] * (len(stages.COLUMNS) - 3))
+    stages.write(out, [other, (*other[:2], "cpu, 1 thread", *other[3:])])
+    monkeypatch.setattr(lmm_weights, "SIZES", {name: (size, size) for name, size in LMM_SIZES.items()})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    words = ["bench.lmms", "--device", "cpu", "--family", "janus", "--rounds", "1", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", words)
+    lmms.main()
+    found = rows(out)
+    assert tuple(found[0]) == stages.COLUMNS and found[0]["device"] == "another GPU"
+    assert [(row["op"], row["impl"]) for row in found[1:]] == [
+        ("janus draw", "silmm"), ("janus draw", "transformers generate"),
+        ("janus answer", "silmm"), ("janus answer", "one forward a question"),
+    ]  # fmt: skip
+    assert all(float(row["median_ms"]) > 0 for row in found[1:])
+
+
+def test_peak_memory_counts_the_logits_and_their_gradients() -> None:
+    size = LMM_SIZES["janus"]._replace(codes=4096)
+    peaks = [lmm_memory.measure("janus", "align", rows=rows, **size._asdict()) for rows in (4, 8)]
+    logits = 4 * 4 * size.codes * 4  # rows, tokens, codes, bytes: of one more pass of the smaller one
+    assert logits < peaks[1] - peaks[0] < 8 * logits
