@@ -7,6 +7,8 @@ draw     one pass of drawing, with guidance: each sample takes two of the rows
 look     as many pictures as rows, with eight questions each
 align    one AdamW step of half as many pairs as rows: token log-probs of both sides in one pass, their gradients
 
+Beside each stands what `silmm plan` forecasts (`silmm.forecast`), and its ratio to what was measured.
+
 Weights are random, in float32; each measure has a process of its own. Loading is measured by the kernel's count of
 resident memory, since what is mapped from a file is no allocation; the other stages by torch's own count of what its
 tensors took (`bench.memory.peak_cpu`).
@@ -27,12 +29,29 @@ from typing import Any
 
 from bench.lmm_weights import SIZES, Size
 
+RANK = 16  # of LoRA: as `lmm_weights.adopted` has it
+DRAWN = {"janus": 24, "emu3": 140}  # tokens before a drawn picture: with guidance those of the longer branch count
+LOOKED, QUESTION = 64, 16  # tokens around a picture, and of a question
 STAGES = ("load", "draw", "look", "align")
-COLUMNS = ("family", "stage", "width", "layers", "side", "codes", "vocab", "channels", "rows", "tokens", "peak_bytes")
+COLUMNS = (
+    "family",
+    "stage",
+    "width",
+    "layers",
+    "side",
+    "codes",
+    "vocab",
+    "channels",
+    "rows",
+    "tokens",
+    "peak_bytes",
+    "forecast_bytes",
+    "ratio",
+)
 QUESTIONS = [f"Is there a {word} in the picture?" for word in ("cat", "dog", "cup", "man", "key", "hat", "car", "box")]
 TABLE = {  # rows and sizes; Emu3's tokenizer is quicker to build with fewer codes
-    "janus": ((16, Size(512, 4, 384, 16384, 32768, 32)), (8, Size(1024, 2, 384, 16384, 32768, 32))),
-    "emu3": ((16, Size(512, 4, 192, 4096, 32768, 32)), (8, Size(1024, 2, 192, 4096, 32768, 32))),
+    "janus": ((8, Size(512, 4, 384, 16384, 32768, 32)), (4, Size(1024, 2, 384, 16384, 32768, 32))),
+    "emu3": ((16, Size(512, 4, 192, 1024, 32768, 32)), (8, Size(1024, 2, 192, 1024, 32768, 32))),
 }
 
 
@@ -86,13 +105,41 @@ def main() -> None:
     for family, (rows, size) in ((family, given) for family, sizes in TABLE.items() for given in sizes):
         with tempfile.TemporaryDirectory() as folder:
             peaks = _peaks(family, STAGES, size, rows, folder)
+            expected = forecast(family, size, rows, Path(folder))
         for stage, peak in zip(STAGES, peaks, strict=True):
-            found.append((family, stage, *size, rows, tokens_of(family, size.side), peak))
+            ratio = f"{expected[stage] / peak:.3f}"
+            found.append((family, stage, *size, rows, tokens_of(family, size.side), peak, expected[stage], ratio))
             print(*found[-1], flush=True)
     with args.out.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(found)
+
+
+def forecast(family: str, size: Size, rows: int, folder: Path) -> dict[str, int]:
+    """What `silmm plan` forecasts for each stage, of the weights that were built in the folder."""
+    from importlib import import_module
+
+    from bench.lmm_weights import weights_of
+    from silmm.forecast import decoder, memory
+    from silmm.forecast.lengths import Lengths
+    from silmm.settings import Adopt, Align, Images
+
+    weights, options = weights_of(family, folder, size.side)
+    known = import_module(f"silmm.lmm.{family}.shape")
+    shape = known.shape(weights, options, "float32", rows)
+    held = {path: known.holds(role, path, "float32") for role, path in weights.items()}
+    adopt, texts = Adopt(rows=rows, rank=RANK), Lengths(0, 0, 0, DRAWN[family], LOOKED, QUESTION, len(QUESTIONS))
+    lora = decoder.lora_weights(shape.painter, RANK) * decoder.FLOAT
+    loaded = sum(part.memory for one in held.values() for part in one.parts) + lora
+    phases = {
+        "draw": memory.drawing(shape, adopt, Images(guidance=3.0, n=rows // 2), DRAWN[family])[:2],
+        "look": memory.looking(shape, adopt, texts),
+        "align": memory.learning(shape, adopt, Align(text_weight=0.0, rows=rows // 2), texts),
+    }
+    # In a first step AdamW has no means yet: of LoRA there are gradients alone.
+    peaks = {stage: max(p.total - p.optimiser * 2 // 3 for p in found) for stage, found in phases.items()}
+    return {"load": loaded, **peaks}
 
 
 def _run(family: str, job: str, size: Size, rows: int, folder: Path) -> int:
@@ -111,10 +158,10 @@ def _run(family: str, job: str, size: Size, rows: int, folder: Path) -> int:
     if job == "load":
         _warm(family, folder / "tiny")
         return _resident(lambda: _read_all(models.load(folder / "ckpt")))
-    return peak_cpu(_way(models.load(folder / "ckpt"), job, size, rows), ())[1]
+    return peak_cpu(way(models.load(folder / "ckpt"), job, size, rows), ())[1]
 
 
-def _way(lmm: Any, stage: str, size: Size, rows: int) -> Callable[[], object]:
+def way(lmm: Any, stage: str, size: Size, rows: int) -> Callable[[], object]:
     """The stage's work, prepared."""
     import numpy as np
 
@@ -123,15 +170,15 @@ def _way(lmm: Any, stage: str, size: Size, rows: int) -> Callable[[], object]:
     from silmm.lmm.interface import Sampling
     from silmm.settings import Align
 
-    rng, prompt = np.random.default_rng(0), "a red apple to the left of a wooden clock"
+    rng, prompts = np.random.default_rng(0), ("a red apple to the left of a wooden clock", "two dogs")
     if stage == "draw":
         keys = [[("memory", k) for k in range(rows // 2)]]
-        return lambda: lmm.draw([prompt], keys, Sampling(guidance=3.0))
+        return lambda: lmm.draw(prompts[:1], keys, Sampling(guidance=3.0))
     if stage == "look":
         images = list(rng.integers(0, 256, (rows, size.side, size.side, 3)).astype(np.uint8))
         return lambda: lmm.look(images, [QUESTIONS] * rows)
     chosen, rejected = rng.integers(0, size.codes, (2, rows // 2, lmm.length))
-    data = Preferences([prompt] * (rows // 2), chosen, rejected, [])
+    data = Preferences([prompts[i % 2] for i in range(rows // 2)], chosen, rejected, [])
     settings = Align(text_weight=0.0, batch=rows // 2, rows=rows // 2)
     optimizer = trainer.new_optimizer(lmm, settings)
     reference = reference_logps(lmm, data, settings.rows)

@@ -9,7 +9,7 @@ import torch
 
 from silmm import lmm as models
 from silmm.lmm.emu3.names import VISUAL
-from silmm.lmm.hf.checkpoint import adopt
+from silmm.lmm.hf.checkpoint import Option, adopt
 from silmm.lmm.interface import DiscreteImages
 
 HEAD = 64  # channels of an attention head
@@ -48,11 +48,19 @@ def load(family: str, size: Size, folder: Path, *, rows: int, dtype: str = "floa
 
 def adopted(family: str, folder: Path, *, rows: int, side: int, dtype: str = "float32", rank: int = 16) -> Path:
     """The checkpoint beside the weights that `build` made in `folder / "weights"`."""
-    roles, options = {"janus": (("model",), {}), "emu3": (("gen", "chat"), {"side": side})}[family]
-    weights = dict.fromkeys(roles, folder / "weights")
+    weights, options = weights_of(family, folder, side)
     out = folder / "ckpt"
     adopt(family, weights, out, rank=rank, alpha=rank, dtype=dtype, rows=rows, seed=0, options=options)
     return out
+
+
+def weights_of(family: str, folder: Path, side: int) -> tuple[dict[str, Path], dict[str, Option]]:
+    """The folders of the roles, all one, and the family's options."""
+    roles: dict[str, tuple[tuple[str, ...], dict[str, Option]]] = {
+        "janus": (("model",), {}), "emu3": (("gen", "chat"), {"side": side}),
+    }  # fmt: skip
+    names, options = roles[family]
+    return dict.fromkeys(names, folder / "weights"), options
 
 
 def _text(config: Any, size: Size) -> None:
@@ -102,7 +110,8 @@ def _emu3(size: Size, out: Path) -> None:
     processor.image_processor.min_pixels = processor.image_processor.max_pixels = size.side**2
     _text(config, size)
     visual = config.vq_config
-    visual.codebook_size, visual.base_channels = size.codes, size.channels
+    visual.codebook_size, visual.base_channels, visual.num_res_blocks = size.codes, size.channels, 2
+    visual.channel_multiplier, visual.hidden_size = [1, 2, 2, 4], 4 * size.channels
     model = Emu3ForConditionalGeneration(config)
     for old in out.glob("model*"):  # the tiny one has several files
         old.unlink()

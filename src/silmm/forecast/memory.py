@@ -34,11 +34,11 @@ class Phase(NamedTuple):
 def stages(shape: Shape, settings: Mapping[str, Any], weights: Mapping[str, int], lengths: Lengths) -> dict[str, Phase]:
     """The phase of each stage that takes most. `weights`: bytes of all weights that each stage has in memory."""
     found = {
-        "prompts": _writing(shape, settings["adopt"], lengths.write, lengths.prompt),
-        "images": _drawing(shape, settings["adopt"], settings["images"], lengths.draw),
-        "questions": _writing(shape, settings["adopt"], lengths.ask, settings["questions"].max_tokens),
-        "score": _looking(shape, settings["adopt"], lengths),
-        "align": _learning(shape, settings["adopt"], settings["align"], lengths),
+        "prompts": writing(shape, settings["adopt"], lengths.write, lengths.prompt),
+        "images": drawing(shape, settings["adopt"], settings["images"], lengths.draw),
+        "questions": writing(shape, settings["adopt"], lengths.ask, settings["questions"].max_tokens),
+        "score": looking(shape, settings["adopt"], lengths),
+        "align": learning(shape, settings["adopt"], settings["align"], lengths),
     }
     return {
         stage: max((phase._replace(weights=weights[stage]) for phase in phases), key=lambda phase: phase.total)
@@ -46,7 +46,8 @@ def stages(shape: Shape, settings: Mapping[str, Any], weights: Mapping[str, int]
     }
 
 
-def _writing(shape: Shape, adopt: Adopt, before: int, after: int) -> list[Phase]:
+def writing(shape: Shape, adopt: Adopt, before: int, after: int) -> list[Phase]:
+    """Of steps 1 and 3."""
     rows, speaker = adopt.rows, shape.speaker
     cache = passes.cache(speaker, rows, before + after)
     return [
@@ -55,7 +56,8 @@ def _writing(shape: Shape, adopt: Adopt, before: int, after: int) -> list[Phase]
     ]
 
 
-def _drawing(shape: Shape, adopt: Adopt, images: Images, before: int) -> list[Phase]:
+def drawing(shape: Shape, adopt: Adopt, images: Images, before: int) -> list[Phase]:
+    """Of step 2."""
     painter, branches = shape.painter, 1 + (images.guidance != 1.0)
     samples = max(1, adopt.rows // branches)
     rows = branches * min(samples, -(-samples // images.n) + 1)  # different prompts in a pass
@@ -68,7 +70,8 @@ def _drawing(shape: Shape, adopt: Adopt, images: Images, before: int) -> list[Ph
     ]
 
 
-def _looking(shape: Shape, adopt: Adopt, lengths: Lengths) -> list[Phase]:
+def looking(shape: Shape, adopt: Adopt, lengths: Lengths) -> list[Phase]:
+    """Of step 4. The pictures are read from their files."""
     speaker, rows = shape.speaker, shape.looked_at
     before = shape.seen + lengths.look
     asked = lengths.questions * lengths.question
@@ -78,11 +81,11 @@ def _looking(shape: Shape, adopt: Adopt, lengths: Lengths) -> list[Phase]:
         Phase("encoding pictures", 0, pictures=shape.see + embeds),
         Phase("reading pictures", 0, cache, passes.reading(speaker, rows, before, masked=False), pictures=embeds),
         Phase("answering", 0, cache, passes.reading(speaker, rows, asked, before + asked)),
-        Phase("making pictures", 0, pictures=shape.render),
     ]
 
 
-def _learning(shape: Shape, adopt: Adopt, align: Align, lengths: Lengths) -> list[Phase]:
+def learning(shape: Shape, adopt: Adopt, align: Align, lengths: Lengths) -> list[Phase]:
+    """Of step 5."""
     painter, places = shape.painter, lengths.draw + shape.places
     optimiser = passes.lora_weights(painter, adopt.rank) * passes.LORA_STATE
     sequences = 2 * (align.rows or align.batch)
