@@ -12,7 +12,7 @@ from PIL import Image
 
 from silmm import lmm as models
 from silmm.errors import InputError
-from silmm.lmm.interface import Drawn, Sampling
+from silmm.lmm.interface import DiscreteImages, Drawn, Sampling
 from silmm.records import PAIRS, Prompt, PromptQuestions, Question, read_jsonl, write_jsonl, write_table
 from silmm.report import funnel
 from silmm.report.entries import Policy
@@ -35,7 +35,7 @@ from silmm.stages.worlds import WORLDS
 ANSWER = "kettle -> Is there a kettle?\nred kettle -> Is the kettle red?\nwhat is it\nkettle -> Is there a kettle?"
 
 
-class Parrot:
+class Parrot(DiscreteImages):
     """An LMM of the open world that says what it was given, and draws one grey picture after the other."""
 
     world, images, length = "open", "discrete", 1
@@ -57,12 +57,12 @@ class Parrot:
         return np.broadcast_to(tokens_NL[:, :, None, None], (len(tokens_NL), self.side, self.side, 3)).astype(np.uint8)
 
     def answer(self, tokens_NL: np.ndarray, questions: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        both = zip(tokens_NL[:, 0], questions, strict=True)
-        return [np.tile([0.5 + 0.01 * token, 0.5], (len(texts), 1)) for token, texts in both]
+        raise AssertionError("pictures of the open world are looked at, not made of their tokens again")
 
     def look(self, images: Sequence[np.ndarray], questions: Sequence[Sequence[str]]) -> list[np.ndarray]:
         self.looked += list(questions)
-        return [np.full((len(texts), 2), [0.75, 0.25]) for texts in questions]
+        both = zip(images, questions, strict=True)
+        return [np.tile([0.5 + 0.01 * image[0, 0, 0], 0.5], (len(texts), 1)) for image, texts in both]
 
 
 @pytest.fixture
@@ -172,10 +172,10 @@ def test_draw_keeps_the_prompt_and_enlarges_tiny_pictures(
 def test_ask_keeps_the_words(tmp_path: Path, load, capsys: pytest.CaptureFixture[str], question: str) -> None:  # type: ignore[no-untyped-def]
     lmm = Parrot()
     load(lmm)
-    Image.new("RGB", (7, 5)).save(tmp_path / "a.png")
+    Image.new("RGB", (7, 5), (25, 0, 0)).save(tmp_path / "a.png")
     inference.ask(ckpt=tmp_path, image=tmp_path / "a.png", question=question)
     assert lmm.looked == [["Is the Kettle red?"]]
-    assert capsys.readouterr().out == "yes  p_yes=0.750 p_no=0.250\n"
+    assert capsys.readouterr().out == "yes  p_yes=0.750 p_no=0.500\n"
 
 
 def judging(folder: Path) -> dict[str, object]:

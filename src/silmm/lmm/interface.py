@@ -30,10 +30,11 @@ class Sampling(NamedTuple):
 
 class Drawn(NamedTuple):
     """N samples of each prompt; a continuous LMM may draw M pictures of each (`Sampling.noises`): picture m of sample
-    n is then row n * M + m of the tokens."""
+    n is then row n * M + m of the tokens, or of the pictures. One of these two is there."""
 
-    tokens_PNL: np.ndarray  # int64 visual tokens: what is rendered and looked at
-    feats_PNQD: np.ndarray | None = None  # continuous: float32 features, what step 5 learns from
+    tokens_PNL: np.ndarray | None = None  # int64 visual tokens: what is rendered and looked at
+    feats_PNQD: np.ndarray | None = None  # continuous: features, float32 or float16, what step 5 learns from
+    pictures_PNHWC: np.ndarray | None = None  # uint8 RGB, of an LMM that draws no visual tokens
 
 
 @runtime_checkable
@@ -46,7 +47,6 @@ class LMM(Protocol):
 
     world: str  # what it speaks and draws: "shapeworld", or "open": plain English and any picture
     images: str  # "discrete": it draws visual tokens; "continuous": features, which a decoder turns into pictures
-    length: int  # visual tokens of a picture
 
     def write(self, subcategories: Sequence[str], keys: Sequence[tuple], *, temperature: float) -> list[str]:
         """One prompt of each sub-category."""
@@ -60,17 +60,9 @@ class LMM(Protocol):
         """N samples of each prompt, one key for each; keys of one prompt differ in their last part, a number."""
         ...
 
-    def render(self, tokens_NL: np.ndarray) -> np.ndarray:
-        """Pictures uint8 `[n, H, W, 3]` of visual tokens `[n, L]`."""
-        ...
-
-    def answer(self, tokens_NL: np.ndarray, questions: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """(p_yes, p_no) `[Q_i, 2]` of each picture's questions, the picture, given as its visual tokens, encoded once
-        for all of them."""
-        ...
-
     def look(self, images: Sequence[np.ndarray], questions: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """`answer` for pictures uint8 `[H, W, 3]` from anywhere, of any size: each is brought to the LMM's own."""
+        """(p_yes, p_no) `[Q_i, 2]` of each picture's questions, the picture encoded once for all of them: pictures
+        uint8 `[H, W, 3]` from anywhere, of any size; each is brought to the LMM's own."""
         ...
 
     def text_nll(self, pairs: Sequence[tuple[str, str, str]]) -> Tensor:
@@ -87,7 +79,22 @@ class LMM(Protocol):
 
 
 @runtime_checkable
-class DiscreteImages(LMM, Protocol):
+class VisualTokens(LMM, Protocol):
+    """An LMM whose pictures are made of visual tokens: all but the one whose features a decoder paints as it likes."""
+
+    length: int  # visual tokens of a picture
+
+    def render(self, tokens_NL: np.ndarray) -> np.ndarray:
+        """Pictures uint8 `[n, H, W, 3]` of visual tokens `[n, L]`."""
+        ...
+
+    def answer(self, tokens_NL: np.ndarray, questions: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """`look` for pictures that are given as their visual tokens."""
+        ...
+
+
+@runtime_checkable
+class DiscreteImages(VisualTokens, Protocol):
     """An LMM that draws visual tokens."""
 
     def token_logps(self, prompts: Sequence[str], tokens_BL: np.ndarray) -> Tensor:
@@ -116,7 +123,7 @@ class RangedFeatures(ContinuousImages, Protocol):
 
 
 @runtime_checkable
-class NoisyQueries(ContinuousImages, Protocol):
+class NoisyQueries(ContinuousImages, VisualTokens, Protocol):
     """A continuous LMM whose features start from learned queries; not every one's do."""
 
     def draw_noisy(self, prompts: Sequence[str], keys: Sequence[Sequence[tuple]], strength: float) -> Drawn:

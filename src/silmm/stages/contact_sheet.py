@@ -7,6 +7,7 @@ from pathlib import Path
 from silmm.report.contact_sheet import Tile, contact_sheet
 from silmm.shapeworld import exam
 from silmm.shapeworld.language import SUBCATEGORIES
+from silmm.stages.pictures import tokens_of
 from silmm.stages.runtime import prepare
 from silmm.stages.sampler import DEFAULT, parse_sampler
 from silmm.stages.verdicts import verdicts
@@ -26,7 +27,7 @@ def run(*, base: Path, after: Path, seed: int, out: Path, threads: int = 1) -> N
         sampler = DEFAULT[policy.images]
         keys = [[(seed, "evaluate", sampler, t.id, 0)] for t in tests]
         drawn = policy.draw([t.prompt for t in tests], keys, parse_sampler(sampler, policy.images))
-        sides.append(verdicts(policy, [t.spec for t in tests], drawn.tokens_PNL[:, 0]))
+        sides.append(verdicts(policy, [t.spec for t in tests], tokens_of(drawn)[:, 0]))
     old, new = sides
     tiles = [
         Tile(t.prompt, t.subcategory, old.pictures_NHWC[i], new.pictures_NHWC[i], old.whole_N[i], new.whole_N[i])

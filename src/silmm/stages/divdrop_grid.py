@@ -17,13 +17,14 @@ import torch
 
 from silmm.errors import InputError
 from silmm.kernels.features import distance, pool
-from silmm.lmm.interface import LMM, ContinuousImages, Sampling
+from silmm.lmm.interface import ContinuousImages, Sampling, VisualTokens
 from silmm.report import divdrop_grid as figure
 from silmm.report import stats
 from silmm.settings import Images
 from silmm.shapeworld import exam
 from silmm.shapeworld.language import CORE, SUBCATEGORIES
 from silmm.stages.own_score import ask, own_scores
+from silmm.stages.pictures import tokens_of
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import NOISE_WORDS, sampling_of
 from silmm.stages.verdicts import verdicts
@@ -66,7 +67,7 @@ def run(settings: Images, *, ckpt: Path, seed: int, out: Path, threads: int = 1)
 
 
 def measure(
-    policy: LMM, tests: Sequence[exam.EvalPrompt], cells: Sequence[Sampling], seed: int, n: int
+    policy: VisualTokens, tests: Sequence[exam.EvalPrompt], cells: Sequence[Sampling], seed: int, n: int
 ) -> list[dict[str, Any]]:
     """A row a cell, of n samples a prompt; ValueError for a cell that does not fit the policy."""
     prompts = [t.prompt for t in tests]
@@ -74,10 +75,10 @@ def measure(
     keys = [[(seed, "divdrop", t.id, k) for k in range(n)] for t in tests]
     rows, known = [], Known()
     for cell in progress(cells, "divdrop-grid"):
-        tokens_PNL, feats_PNQD = policy.draw(prompts, keys, cell)
-        assert feats_PNQD is not None
-        judged_PN3 = _judged(policy, tests, asked, tokens_PNL, known)
-        rows.append(_row(cell, tests, judged_PN3, spread(feats_PNQD)))
+        drawn = policy.draw(prompts, keys, cell)
+        assert drawn.feats_PNQD is not None
+        judged_PN3 = _judged(policy, tests, asked, tokens_of(drawn), known)
+        rows.append(_row(cell, tests, judged_PN3, spread(drawn.feats_PNQD)))
     return rows
 
 
@@ -98,7 +99,7 @@ def spread(feats_PNQD: np.ndarray) -> np.ndarray:
 
 
 def _judged(
-    policy: LMM, tests: Sequence[exam.EvalPrompt], asked: list, tokens_PNL: np.ndarray, known: Known
+    policy: VisualTokens, tests: Sequence[exam.EvalPrompt], asked: list, tokens_PNL: np.ndarray, known: Known
 ) -> np.ndarray:
     """Whether the whole prompt holds, whether it is malformed, and the policy's own score (nan where it asked nothing)
     of each picture, `[P, N, 3]`.

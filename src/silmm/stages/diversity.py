@@ -28,6 +28,7 @@ from silmm.settings import Images
 from silmm.shapeworld import exam
 from silmm.shapeworld.rewording import explained, wordings
 from silmm.stages.own_score import ask, own_scores
+from silmm.stages.pictures import tokens_of
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import sampling_of
 from silmm.stages.verdicts import verdicts
@@ -96,7 +97,8 @@ def _texts(strategy: str, test: exam.EvalPrompt, keys: Sequence[tuple]) -> list[
 def _draw_texts(policy: NoisyQueries, texts: Sequence[Sequence[str]], keys: Sequence[Sequence[tuple]]) -> Drawn:
     """One picture of each text; the texts of one prompt share its decoder noise."""
     flat = [text for row in texts for text in row]
-    tokens, feats = policy.draw(flat, [[key] for row in keys for key in row], PLAIN)
+    drawn = policy.draw(flat, [[key] for row in keys for key in row], PLAIN)
+    tokens, feats = tokens_of(drawn), drawn.feats_PNQD
     assert feats is not None
     shape = len(texts), len(texts[0])
     return Drawn(tokens.reshape(*shape, -1), feats.reshape(*shape, *feats.shape[2:]))
@@ -114,7 +116,7 @@ def _judge(
     """Append a row a sample."""
     assert drawn.feats_PNQD is not None
     n = len(texts[0])
-    tokens_NL = drawn.tokens_PNL.reshape(len(tests) * n, -1)
+    tokens_NL = tokens_of(drawn).reshape(len(tests) * n, -1)
     seen = verdicts(policy, [t.spec for t in tests for _ in range(n)], tokens_NL)
     scores = own_scores(policy, tokens_NL, [questions for questions in asked for _ in range(n)])
     apart = distances(drawn.feats_PNQD).reshape(-1)

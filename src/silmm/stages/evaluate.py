@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from silmm.lmm.interface import LMM
+from silmm.lmm.interface import VisualTokens
 from silmm.records import EVAL, PAIRS, EvalStats, Metric, Prompt, read_jsonl, read_table, write_json, write_table
 from silmm.settings import Evaluate
 from silmm.shapeworld import exam
@@ -17,6 +17,7 @@ from silmm.shapeworld.oracle import judge, read
 from silmm.shapeworld.questions import coverage
 from silmm.stages.feature_range import feature_ranges
 from silmm.stages.own_score import ask, own_scores
+from silmm.stages.pictures import tokens_of
 from silmm.stages.representations import check_samples, read_tokens
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import parse_sampler, parse_samplers
@@ -69,7 +70,7 @@ def _coverage(tests: list[exam.EvalPrompt], asked: list) -> list[Metric]:
     return _mean_by("question_coverage", "greedy", shares)
 
 
-def _looking(policy: LMM) -> list[Metric]:
+def _looking(policy: VisualTokens) -> list[Metric]:
     """VQA accuracy on rendered held-out scenes, each unit once where it holds and once where it does not."""
     from silmm.shapeworld.render import render
 
@@ -81,7 +82,7 @@ def _looking(policy: LMM) -> list[Metric]:
     return _mean_by("vqa_accuracy", "greedy", right)
 
 
-def _writing(policy: LMM, seed: int) -> list[Metric]:
+def _writing(policy: VisualTokens, seed: int) -> list[Metric]:
     """Share of self-written prompts that are in the language and of the sub-category (held-out ones count as valid)."""
     names = [SUBCATEGORIES[i % len(SUBCATEGORIES)] for i in range(WRITTEN)]
     texts = policy.write(names, [(seed, "evaluate", "write", i) for i in range(WRITTEN)], temperature=1.0)
@@ -92,7 +93,7 @@ def _writing(policy: LMM, seed: int) -> list[Metric]:
 
 
 def _drawing(
-    policy: LMM,
+    policy: VisualTokens,
     settings: Evaluate,
     sampler: str,
     seed: int,
@@ -108,7 +109,7 @@ def _drawing(
     for start in progress(range(0, len(tests), BLOCK), f"evaluate {sampler}"):
         block = tests[start : start + BLOCK]
         keys = [[(seed, "evaluate", sampler, t.id, k) for k in range(draws)] for t in block]
-        tokens = policy.draw([t.prompt for t in block], keys, sampling).tokens_PNL
+        tokens = tokens_of(policy.draw([t.prompt for t in block], keys, sampling))
         tokens, scores = _keep_best(policy, settings, tokens, asked[start : start + BLOCK])
         for test, values, rows in zip(block, scores, tokens, strict=True):
             own[test.subcategory] += [v for v in values if v is not None]
@@ -119,7 +120,7 @@ def _drawing(
 
 
 def _keep_best(
-    policy: LMM, settings: Evaluate, tokens_PNL: np.ndarray, asked: list
+    policy: VisualTokens, settings: Evaluate, tokens_PNL: np.ndarray, asked: list
 ) -> tuple[np.ndarray, list[list[float | None]]]:
     """The best of each `best_of` draws by the policy's own score, and the scores; None where it asked nothing."""
     p, draws, length = tokens_PNL.shape
@@ -131,7 +132,7 @@ def _keep_best(
 
 
 def _judge(
-    policy: LMM, sampler: str, block: list[exam.EvalPrompt], tokens: np.ndarray, columns: dict[str, list]
+    policy: VisualTokens, sampler: str, block: list[exam.EvalPrompt], tokens: np.ndarray, columns: dict[str, list]
 ) -> None:
     """The oracle's and the policy's verdict on every unit of every picture."""
     n = tokens.shape[1]
@@ -149,7 +150,7 @@ def _judge(
                 columns[name].append(value)
 
 
-def _pairing(policy: LMM, pairs: Path, prompts: Path, images: tuple[Path, ...]) -> list[Metric]:
+def _pairing(policy: VisualTokens, pairs: Path, prompts: Path, images: tuple[Path, ...]) -> list[Metric]:
     """Share of this iteration's pairs in which the oracle prefers the chosen picture (share of units that hold)."""
     text = {row.id: row for row in read_jsonl(prompts, Prompt)}
     tokens = read_tokens(images)

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from silmm.errors import InputError
-from silmm.lmm.interface import LMM
+from silmm.lmm.interface import VisualTokens
 from silmm.report import gallery as page
 from silmm.report.entries import Policy
 from silmm.settings import Pairs
@@ -25,6 +25,7 @@ from silmm.shapeworld.questions import questions_of
 from silmm.shapeworld.scene import Scene
 from silmm.stages.own_score import ask
 from silmm.stages.pairs import choose
+from silmm.stages.pictures import tokens_of
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import DEFAULT, parse_sampler
 from silmm.stages.scoring import image_score
@@ -74,20 +75,20 @@ def _of_lmm(lmm: str, seed: int, tests: Sequence[exam.EvalPrompt], policies: Seq
     }  # fmt: skip
 
 
-def _load(one: Policy, lmm: str) -> LMM:
+def _load(one: Policy, lmm: str) -> VisualTokens:
     policy = load_judged(one.dir)
     if policy.images != lmm:
         raise InputError(f"{one.dir}: draws {policy.images} images: not a checkpoint of the {lmm} LMM")
     return policy
 
 
-def draws(policy: LMM, tests: Sequence[exam.EvalPrompt], seed: int) -> list[dict[str, Any]]:
+def draws(policy: VisualTokens, tests: Sequence[exam.EvalPrompt], seed: int) -> list[dict[str, Any]]:
     """A policy's questions and its pictures of every prompt, with the random numbers of the evaluation."""
     sampler = DEFAULT[policy.images]
     keys = [[(seed, "evaluate", sampler, t.id, k) for k in range(PICTURES)] for t in tests]
     prompts = [t.prompt for t in tests]
-    tokens_PNL = policy.draw(prompts, keys, parse_sampler(sampler, policy.images)).tokens_PNL
-    tokens_NL = tokens_PNL.reshape(len(tests) * PICTURES, -1)
+    drawn = policy.draw(prompts, keys, parse_sampler(sampler, policy.images))
+    tokens_NL = tokens_of(drawn).reshape(len(tests) * PICTURES, -1)
     asked = ask(policy, prompts)
     texts = [[text for text, _ in rows] for rows in asked for _ in range(PICTURES)]
     answers = policy.answer(tokens_NL, texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.records import INDEX, Prompt, atomic_dir, read_jsonl, write_table
 from silmm.settings import Images
+from silmm.stages.pictures import pixels_of
 from silmm.stages.representations import PROMPT_BLOCK as BLOCK
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import sampling_of
@@ -35,30 +37,29 @@ def run(
     out: Path,
     threads: int = 1,
 ) -> None:
-    """Draw; write PNGs, `representations.safetensors` (tokens `[n, L]`, a row a picture; a continuous LMM's features
-    `[n, Q, D]`, a row a sample) and `index.parquet` (row order)."""
+    """Draw; write PNGs, `representations.safetensors` (tokens `[n, L]`, a row a picture, of an LMM that draws them;
+    a continuous LMM's features `[n, Q, D]`, a row a sample) and `index.parquet` (row order)."""
     prepare(threads)
     policy = models.load(ckpt)
     mine = shard_of(read_jsonl(prompts, Prompt), shard)
     if policy.images == "discrete" and settings.noises > 1:
         raise InputError(f"images.noises is {settings.noises}: must be 1 for a discrete LMM (it has no decoder noise)")
     rows: list[tuple[str, int, int]] = []
-    arrays: dict[str, list[np.ndarray]] = {"tokens": [], "feats": []}
+    arrays: dict[str, list[np.ndarray]] = defaultdict(list)
     sampling = sampling_of(settings)
     with atomic_dir(out) as folder:
         for start in progress(range(0, len(mine), BLOCK), "images"):
             block = mine[start : start + BLOCK]
             keys = [[(seed, "images", iteration, p.id, k) for k in range(settings.n)] for p in block]
             try:
-                tokens, feats = policy.draw([p.prompt for p in block], keys, sampling)
+                drawn = policy.draw([p.prompt for p in block], keys, sampling)
             except ValueError as error:  # settings that do not fit this LMM
                 raise InputError(f"{ckpt}: {error}") from None
-            drawn = tokens.reshape(-1, tokens.shape[-1])
-            arrays["tokens"].append(drawn.astype(np.int32))
-            if feats is not None:
-                arrays["feats"].append(feats.reshape(-1, *feats.shape[2:]))
+            for name, array, dtype in (("tokens", drawn.tokens_PNL, np.int32), ("feats", drawn.feats_PNQD, None)):
+                if array is not None:
+                    arrays[name].append(array.reshape(-1, *array.shape[2:]).astype(dtype or array.dtype))
             pictures = [(p.id, k, m) for p in block for k in range(settings.n) for m in range(settings.noises)]
-            for picture, pixels in zip(pictures, policy.render(drawn), strict=True):
+            for picture, pixels in zip(pictures, pixels_of(policy, drawn), strict=True):
                 Image.fromarray(pixels).save(folder / _file(picture), compress_level=1)
             rows += pictures
         save_file(_stacked(arrays), str(folder / "representations.safetensors"))
@@ -75,5 +76,5 @@ def _file(picture: tuple[str, int, int]) -> str:
 
 def _stacked(arrays: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
     """Rows of all blocks; an empty shard has no tokens, and no features."""
-    out = {name: np.concatenate(blocks) for name, blocks in arrays.items() if blocks}
-    return out or {"tokens": np.zeros((0, 0), np.int32), "feats": np.zeros((0, 0, 0), np.float32)}
+    empty = {"tokens": np.zeros((0, 0), np.int32), "feats": np.zeros((0, 0, 0), np.float32)}
+    return {name: np.concatenate(blocks) for name, blocks in arrays.items()} or empty

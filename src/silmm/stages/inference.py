@@ -11,7 +11,7 @@ from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.records import atomic_dir, atomic_file
 from silmm.settings import Images
-from silmm.stages import own_score, worlds
+from silmm.stages import own_score, pictures, worlds
 from silmm.stages.runtime import prepare
 from silmm.stages.sampler import sampling_of
 
@@ -36,27 +36,28 @@ def draw(
     prompt = worlds.of(lmm).typed(prompt)
     try:
         keys = [[(seed, "draw", k) for k in range(n)]]
-        tokens = lmm.draw([prompt], keys, sampling_of(settings)).tokens_PNL[0]
+        drawn = lmm.draw([prompt], keys, sampling_of(settings)._replace(noises=1))  # one picture a sample
     except ValueError as error:
         raise InputError(str(error)) from None
     (asked,) = own_score.ask(lmm, [prompt])
-    scores = [float("nan") if s is None else s for s in own_score.own_scores(lmm, tokens, [asked] * n)]
+    pixels = pictures.pixels_of(lmm, drawn)
+    answers = pictures.answers_on(lmm, drawn, pixels, own_score.texts_of([asked] * n))
+    scores = [float("nan") if s is None else s for s in own_score.scores_of(lmm, answers, [asked] * n)]
     if asked:
         print("questions: " + " ".join(text for text, _ in asked))
     else:
         print("questions: none (the LMM wrote no well-formed question, so there are no scores)")
-    pictures = lmm.render(tokens)
     order = sorted(range(n), key=lambda k: (-scores[k] if asked else 0.0, k))
     for k in range(n):
         print(f"sample {k}: self-score {scores[k]:+.3f}" + ("  <- best" if best and k == order[0] else ""))
     if best:
         with atomic_file(target) as temporary:
-            _picture(pictures[order[0]]).save(temporary, format="PNG")
+            _picture(pixels[order[0]]).save(temporary, format="PNG")
         print(f"wrote {target}")
         return
     with atomic_dir(target) as folder:
-        for k, pixels in enumerate(pictures):
-            _picture(pixels).save(folder / f"sample_{k}.png")
+        for k, picture in enumerate(pixels):
+            _picture(picture).save(folder / f"sample_{k}.png")
     print(f"wrote {n} pictures to {target}")
 
 

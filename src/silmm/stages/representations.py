@@ -19,7 +19,8 @@ PROMPT_BLOCK = 64  # a shard is whole blocks of so many prompts, so that shardin
 
 def read_shard(folder: Path, name: str = "tokens") -> tuple[list[Picture], np.ndarray]:
     """What the rows of one array of an image folder are of, and the array: `tokens` int64 `[n, L]`, a row a picture,
-    or `feats` float32 `[n, Q, D]`, which a continuous LMM's images have, a row a sample (named by its first picture).
+    or `feats` `[n, Q, D]`, which a continuous LMM's images have, a row a sample (named by its first picture), in the
+    precision that it draws them in.
 
     Raises RecordError for a file that is missing, damaged, without the array, or not as long as the index.
     """
@@ -55,6 +56,11 @@ def read_index(folder: Path) -> list[Picture]:
                 " re-run silmm images"
             )
     return pictures
+
+
+def read_files(folder: Path) -> list[Path]:
+    """The picture files of an image folder, in the order of its rows."""
+    return [folder / name for name in read_table(folder / "index.parquet", INDEX)["file"].to_pylist()]
 
 
 def read_features(folders: Sequence[Path]) -> dict[Key, np.ndarray]:

@@ -10,6 +10,7 @@ from silmm.report.sample_sheet import Strip, sample_sheet
 from silmm.settings import Images
 from silmm.shapeworld import exam
 from silmm.shapeworld.language import CORE, SUBCATEGORIES
+from silmm.stages.pictures import tokens_of
 from silmm.stages.runtime import prepare
 from silmm.stages.sampler import NOISE_WORDS, sampling_of
 from silmm.stages.verdicts import verdicts
@@ -30,7 +31,7 @@ def run(settings: Images, *, base: Path, after: Path, seed: int, out: Path, thre
     for folder in (base, after):
         policy = load_judged(folder)
         try:
-            tokens_PNL = policy.draw([t.prompt for t in tests], keys, sampling).tokens_PNL
+            tokens_PNL = tokens_of(policy.draw([t.prompt for t in tests], keys, sampling))
         except ValueError as error:
             raise InputError(f"{folder}: {error}") from None
         sides.append(

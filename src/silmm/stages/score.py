@@ -11,7 +11,8 @@ import numpy as np
 from silmm import lmm as models
 from silmm.records import SCORES, PromptQuestions, RecordError, read_jsonl, write_table
 from silmm.settings import Score
-from silmm.stages.representations import PROMPT_BLOCK, Picture, read_shard
+from silmm.stages.pictures import looking_at
+from silmm.stages.representations import PROMPT_BLOCK, Picture
 from silmm.stages.runtime import prepare, progress
 
 
@@ -23,14 +24,14 @@ def run(settings: Score, *, ckpt: Path, qa: Path, images: tuple[Path, ...], out:
     asked = {row.prompt_id: row.questions for row in read_jsonl(qa, PromptQuestions)}
     columns: dict[str, list] = {name: [] for name in SCORES.columns}
     for folder in images:
-        pictures, tokens = read_shard(folder)
+        pictures, look = looking_at(policy, folder)
         lost = sorted({prompt_id for prompt_id, *_ in pictures} - set(asked))
         if lost:
             raise RecordError(f"{qa}: no record for prompt {lost[0]} of {folder}; re-run silmm questions")
         answers: list[np.ndarray] = []
         for block in progress(blocks(pictures, settings.block), "score"):
             questions = [[q.text for q in asked[prompt_id]] for prompt_id, *_ in pictures[block]]
-            answers += policy.answer(tokens[block], questions)
+            answers += look(block, questions)
         for (prompt_id, sample), rows in groupby(zip(pictures, answers, strict=True), key=lambda row: row[0][:2]):
             probs = np.mean([probs for _, probs in rows], 0)
             for question, (p_yes, p_no) in zip(asked[prompt_id], probs, strict=True):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from silmm.lmm.interface import LMM
+from silmm.lmm.interface import VisualTokens
 from silmm.shapeworld.language import Spec, units
 from silmm.shapeworld.oracle import judge, read
 
@@ -21,7 +21,7 @@ class Verdicts(NamedTuple):
     malformed_N: np.ndarray  # bool: it shows no scene at all
 
 
-def verdicts(policy: LMM, specs: Sequence[Spec], tokens_NL: np.ndarray) -> Verdicts:
+def verdicts(policy: VisualTokens, specs: Sequence[Spec], tokens_NL: np.ndarray) -> Verdicts:
     """Render visual tokens and judge each picture by the specification of its prompt."""
     pictures = policy.render(tokens_NL)
     scenes = read(pictures)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from silmm import lmm as models
 from silmm.errors import InputError
-from silmm.lmm.interface import LMM
+from silmm.lmm.interface import LMM, VisualTokens
 from silmm.open_language import drafts
 from silmm.open_language import questions as plain
 from silmm.schemas import PromptQuestions
@@ -35,6 +35,7 @@ class World(NamedTuple):
     phrases: Callable[[str], list[str]]
     question_tokens: int  # longest answer with questions, where no setting says
     coverage: Callable[[str, Asked], float | None] | None  # share of a prompt's units that are asked about, if known
+    by_pixels: bool  # a drawn picture is looked at as everyone sees it; else as the visual tokens that it was drawn as
 
 
 def of(lmm: LMM) -> World:
@@ -42,7 +43,7 @@ def of(lmm: LMM) -> World:
     return WORLDS[lmm.world]
 
 
-def load_judged(folder: Path) -> LMM:
+def load_judged(folder: Path) -> VisualTokens:
     """The LMM of a checkpoint folder, for the oracle to judge. Raises InputError for one that is not of ShapeWorld."""
     lmm = models.load(folder)
     if lmm.world != "shapeworld":
@@ -50,6 +51,7 @@ def load_judged(folder: Path) -> LMM:
             f"{folder}: an LMM of the {lmm.world} world, which ShapeWorld's oracle cannot judge:"
             " give the checkpoint of a ShapeWorld LMM"
         )
+    assert isinstance(lmm, VisualTokens)
     return lmm
 
 
@@ -84,6 +86,7 @@ WORLDS = {
         phrases=language.phrases,
         question_tokens=80,
         coverage=shapes.coverage,
+        by_pixels=False,
     ),
     "open": World(
         reasons=drafts.REASONS,
@@ -98,5 +101,6 @@ WORLDS = {
         phrases=plain.phrases,
         question_tokens=400,
         coverage=None,
+        by_pixels=True,  # making pixels of tokens a second time takes longer than looking at them
     ),
 }
