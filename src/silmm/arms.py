@@ -27,7 +27,7 @@ from silmm.settings import STAGES, check
 BASE_STAGES = ("pretrain", "adopt")  # the arms of a seed share its base
 ARM_STAGES = tuple(name for name in STAGES if name not in BASE_STAGES)
 SHAPEWORLD = ("discrete", "continuous")  # trained here, and judged by the oracle
-ADOPTED = ("emu3", "janus", "seed_llama")  # pretrained LMMs of the open world: no oracle judges them
+ADOPTED = ("dreamllm", "emu3", "janus", "seed_llama")  # pretrained LMMs of the open world: no oracle judges them
 LMMS = (*SHAPEWORLD, *ADOPTED)
 OF_LMM = ("main", "arms", "ablations", "figures", *STAGES)  # what an LMM's own section may change
 KEYS = ("lmms", "seeds", "shards", "iterations", "control_iterations", "shipped", "pathvars", *OF_LMM, *LMMS)

@@ -48,7 +48,8 @@ def test_the_default_config_names_every_key() -> None:
 
 
 OTHERS = ["smoke", "smoke_pretrain", "study", "kc_dpo", "kc_dpo_ill"]
-OTHERS += ["tiny/emu3", "tiny/janus", "tiny/seed_llama", "paper/emu3", "paper/janus_pro", "paper/seed_llama"]
+OTHERS += ["tiny/dreamllm", "tiny/emu3", "tiny/janus", "tiny/seed_llama"]
+OTHERS += ["paper/dreamllm", "paper/emu3", "paper/janus_pro", "paper/seed_llama"]
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -83,7 +84,7 @@ def test_schema_and_plan_refuse_the_same(key: str, value: Any) -> None:
         plan({**right, key: value}, key if key in LMMS else LMMS[0])
 
 
-@pytest.mark.parametrize("name", ["paper/emu3", "paper/janus_pro", "paper/seed_llama"])
+@pytest.mark.parametrize("name", ["paper/dreamllm", "paper/emu3", "paper/janus_pro", "paper/seed_llama"])
 def test_every_value_of_the_paper_s_settings_says_where_it_comes_from(name: str) -> None:
     lines = (ROOT / f"config/{name}.yaml").read_text().splitlines()
     values = [line for line in lines if re.match(r" +\w+: *\S|(seeds|shards|iterations):", line)]

@@ -11,7 +11,7 @@ from .conftest import Snakemake, jobs
 ITERATION = {"prompts": 1, "questions": 1, "gather": 1, "pairs": 1, "align": 1}
 
 
-@pytest.mark.parametrize("family", ["emu3", "janus", "seed_llama"])
+@pytest.mark.parametrize("family", ["dreamllm", "emu3", "janus", "seed_llama"])
 def test_a_tiny_run_makes_its_own_weights(snakemake: Snakemake, family: str) -> None:
     done = snakemake("-n", "--cores", "2", "--configfile", f"config/tiny/{family}.yaml")
     once = {"random_weights": 1, "adopt": 1, "images": 1, "score": 1, "figure_funnel": 1, "all": 1}
@@ -20,7 +20,10 @@ def test_a_tiny_run_makes_its_own_weights(snakemake: Snakemake, family: str) -> 
     assert "gpu=1" not in done.stdout  # nothing of it fills a GPU
 
 
-@pytest.mark.parametrize(("name", "family"), [("emu3", "emu3"), ("janus_pro", "janus"), ("seed_llama", "seed_llama")])
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("dreamllm", "dreamllm"), ("emu3", "emu3"), ("janus_pro", "janus"), ("seed_llama", "seed_llama")],
+)
 def test_the_paper_s_run_is_planned_and_its_weights_asked_for(snakemake: Snakemake, name: str, family: str) -> None:
     words = ("--cores", "2", "--configfile", f"config/paper/{name}.yaml", "--config", "shards=2")
     done = snakemake("-n", *words)

@@ -13,7 +13,7 @@ from silmm.records import INDEX, PAIRS, SCORES, Prompt, PromptQuestions, read_js
 from .conftest import ROOT, contract_files, run_snakemake
 
 pytestmark = pytest.mark.slow
-FAMILIES = ("emu3", "janus", "seed_llama")
+FAMILIES = ("dreamllm", "emu3", "janus", "seed_llama")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -29,6 +29,10 @@ def load(folder: Path) -> LMM:
         from silmm.lmm.shapeworld import checkpoint_continuous
 
         return checkpoint_continuous.load(Path(folder))
+    if family == "dreamllm":
+        from silmm.lmm.dreamllm import checkpoint as dreamllm
+
+        return dreamllm.load(Path(folder))
     if family == "emu3":
         from silmm.lmm.emu3 import checkpoint as emu3
 
@@ -42,6 +46,6 @@ def load(folder: Path) -> LMM:
 
         return seed_llama.load(Path(folder))
     raise InputError(
-        f"{config}: silmm_family is {family!r}: expected emu3, janus, seed_llama, shapeworld_discrete or"
+        f"{config}: silmm_family is {family!r}: expected dreamllm, emu3, janus, seed_llama, shapeworld_discrete or"
         " shapeworld_continuous"
     )

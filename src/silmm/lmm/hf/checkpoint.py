@@ -70,7 +70,11 @@ def family_of(name: str) -> Family:
         from silmm.lmm.seed_llama.checkpoint import FAMILY as SEED_LLAMA
 
         return SEED_LLAMA
-    raise InputError(f"family is {name!r}: expected emu3, janus or seed_llama")
+    if name == "dreamllm":
+        from silmm.lmm.dreamllm.checkpoint import FAMILY as DREAMLLM
+
+        return DREAMLLM
+    raise InputError(f"family is {name!r}: expected dreamllm, emu3, janus or seed_llama")
 
 
 def adopt(

@@ -55,8 +55,12 @@ class PretrainedLMM(ABC):
             for task, given, _ in pairs
         ]
         ends = [self.tokenizer.eos_token_id]
-        outputs = [self.tokenizer.encode(" " + output, add_special_tokens=False) + ends for *_, output in pairs]
+        outputs = [self.answer_ids(output) + ends for *_, output in pairs]
         return text.nll(self.speaker, list(zip(self.prefixes(instructions), outputs, strict=True)))
+
+    def answer_ids(self, text: str) -> list[int]:
+        """Ids of what the LMM says after a prefix, which ends without a space."""
+        return self.tokenizer.encode(" " + text, add_special_tokens=False)
 
     def parameters(self) -> list[Parameter]:
         """The LoRA weights, float32."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from silmm import rng as keyed
 from silmm.kernels.arguments import check_finite
 from silmm.kernels.divdrop import mask_key
+from silmm.lmm.continuous import noise_key
 from silmm.lmm.interface import Drawn, Sampling
 from silmm.lmm.shapeworld import layout
 from silmm.lmm.shapeworld.base import ShapeWorldLMM
@@ -23,19 +24,6 @@ from silmm.lmm.shapeworld.vq import VQTokenizer
 
 BLOCK_PROMPTS = 64  # prompts per drawing block: fixed, so that results do not depend on the number of prompts
 BLOCK_PAINT = 256  # pictures per decoding block
-NOISES = ("constant", "prompt", "free")
-
-
-def noise_key(noise: str, prompt_key: tuple, sample: int, number: int = 0) -> tuple:
-    """Key of a picture's decoder noise: one for all (`constant`), one a prompt, or one a sample (`free`); `number`
-    tells a sample's pictures apart.
-
-    Raises ValueError for another `noise`.
-    """
-    if noise not in NOISES:
-        raise ValueError(f"noise is {noise!r}: choose one of {', '.join(NOISES)}")
-    of = {"constant": (), "prompt": prompt_key, "free": (*prompt_key, sample)}[noise]
-    return ("noise", *of, f"number {number}") if number else ("noise", *of)
 
 
 class ContinuousLMM(ShapeWorldLMM):

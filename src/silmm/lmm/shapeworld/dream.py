@@ -15,25 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_rotary_pos_emb
 
-from silmm.kernels.divdrop import SITES, divdrop
+from silmm.kernels.divdrop import divdrop
+from silmm.lmm.continuous import check_dropout
 from silmm.lmm.interface import Sampling
 from silmm.lmm.shapeworld.decode import project
 from silmm.lmm.shapeworld.layout import causal_mask
 from silmm.lmm.shapeworld.model import ShapeWorldLlama
-
-POSITIONS = ("queries", "all")
-
-
-def check_dropout(sampling: Sampling, layers: int) -> None:
-    """Raises ValueError naming a field of DivDrop that does not fit a model of so many layers, and what it may be."""
-    if not 0 <= sampling.rate < 1:
-        raise ValueError(f"DivDrop's rate is {sampling.rate}: must be at least 0 and below 1")
-    if not 0 <= sampling.layers <= layers:
-        raise ValueError(f"DivDrop's layers is {sampling.layers}: must be 0 to {layers}, the layers of the model")
-    if sampling.positions not in POSITIONS:
-        raise ValueError(f"DivDrop's positions is {sampling.positions!r}: choose one of {', '.join(POSITIONS)}")
-    if sampling.site not in SITES:
-        raise ValueError(f"DivDrop's site is {sampling.site!r}: choose one of {', '.join(SITES)}")
 
 
 class DreamQueries(nn.Module):
