@@ -78,7 +78,7 @@ def load(path: Path) -> DreamLMM:
     from silmm.lmm.dreamllm.lmm import DreamLMM
 
     settings = checkpoint.read(path)
-    check(settings.weights)
+    loader.check_model(settings.weights["model"])  # the decoder is seen to where it is needed
     check_options(settings.weights, settings.options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folders = settings.weights["model"], settings.weights["diffusion"]

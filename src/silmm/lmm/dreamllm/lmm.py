@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from silmm.lmm.continuous import check_dropout, noise_key
 from silmm.lmm.dreamllm import layout
 from silmm.lmm.dreamllm.config import PATCH
 from silmm.lmm.dreamllm.dream import diverse_dreams, dream
+from silmm.lmm.dreamllm.painter import Painter
 from silmm.lmm.dreamllm.weights import DreamWeights
 from silmm.lmm.hf import checkpoint
 from silmm.lmm.hf.branches import packed_width, yes_no
@@ -51,7 +53,7 @@ class DreamLMM(PretrainedLMM):
         numbers = range(sampling.noises)
         noises = [noise_key(sampling.noise, key[:-1], key[-1], m) for row in keys for key in row for m in numbers]
         hidden_PNQD = diverse_dreams(self.speaker, self.weights.queries_QD, self._ids(prompts), keys, sampling)
-        context_PNQC = self.weights.painter.project(hidden_PNQD)
+        context_PNQC = self.painter.project(hidden_PNQD)
         chosen = hidden_PNQD if self._hidden else context_PNQC
         feats_PNQD = chosen.to(torch.float16)  # as exact as bfloat16 at least, and half of float32's room
         check_finite("features", feats_PNQD)
@@ -63,16 +65,19 @@ class DreamLMM(PretrainedLMM):
         """Pictures; guidance is away from what the policy dreams of no prompt, without dropout."""
         free_QD = dream(self.speaker, self.weights.queries_QD, self._ids([""]))[0]
         steps, guidance = int(self.settings.options["steps"]), float(self.settings.options["guidance"])
-        painter = self.weights.painter
-        return painter.paint(
-            context_NQC, painter.project(free_QD), noises, steps=steps, guidance=guidance, rows=self.settings.rows
-        )
+        free_QC = self.painter.project(free_QD)
+        return self.painter.paint(context_NQC, free_QC, noises, steps=steps, guidance=guidance, rows=self.settings.rows)
 
     def features(self, prompts: Sequence[str]) -> Tensor:
         """Features float32 `[B, Q, D]` on the CPU, without dropout, with gradients: H, or what the decoder reads of it
         (the option `features`)."""
         hidden_BQD = dream(self.speaker, self.weights.queries_QD, self._ids(prompts))
-        return (hidden_BQD if self._hidden else self.weights.painter.project(hidden_BQD)).float().cpu()
+        return (hidden_BQD if self._hidden else self.painter.project(hidden_BQD)).float().cpu()
+
+    @cached_property
+    def painter(self) -> Painter:
+        """What paints; read when it is needed first."""
+        return self.weights.read_painter()
 
     @property
     def _hidden(self) -> bool:

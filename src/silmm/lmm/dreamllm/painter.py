@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from silmm.errors import InputError
+from silmm.lmm.dreamllm.projector import Projector
 from silmm.lmm.hf.pickled import Shapes, fill, same_weights
 from silmm.rng import torch_seed
 
@@ -42,8 +43,7 @@ class Painter(nn.Module):
             raise InputError(f"{folder}: a config that diffusers cannot use ({reason}): {TAKE}") from error
         with torch.device("cpu"):  # its tables are in no state dict
             self.scheduler = _scheduler(folder / CONFIGS[2], scheduler)
-        self.projector = nn.Module()
-        self.projector.projector = nn.Linear(width, self.unet.config.cross_attention_dim, bias=False)
+        self.projector = Projector(width, self.unet.config.cross_attention_dim, bias=False)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -52,7 +52,7 @@ class Painter(nn.Module):
 
     def project(self, feats: Tensor) -> Tensor:
         """What the UNet attends to `[..., Q, C]`, of features `[..., Q, D]`."""
-        return self.projector.projector(feats.to(self.dtype))
+        return self.projector(feats.to(self.dtype))
 
     @torch.no_grad()
     def paint(

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from silmm.errors import InputError
+from silmm.lmm.dreamllm.projector import Projector
 from silmm.lmm.hf.pickled import Shapes, fill, same_weights
 
 FILE = "clip_vision_embedding.bin"
@@ -30,8 +31,7 @@ class Vision(nn.Module):
 
         super().__init__()
         self.clip_vision_model = CLIPVisionModel._from_config(config, attn_implementation="sdpa")
-        self.projector = nn.Module()
-        self.projector.projector = nn.Linear(config.hidden_size, width)
+        self.projector = Projector(config.hidden_size, width, bias=True)
         self.layer = layer
         self.side = config.image_size
         self.patches = (config.image_size // config.patch_size) ** 2
@@ -39,7 +39,7 @@ class Vision(nn.Module):
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
         """Embeddings `[B, patches, D]` of pictures as `pixels` prepares them, for the language model to read."""
         hidden = self.clip_vision_model(pixels_BCHW, output_hidden_states=True).hidden_states[self.layer]
-        return self.projector.projector(hidden[:, 1:])  # without the class token
+        return self.projector(hidden[:, 1:])  # without the class token
 
     def pixels(self, images: Sequence[np.ndarray]) -> Tensor:
         """CLIP's own preparation: the shorter edge to its side, the middle cut out; float32 `[B, 3, side, side]`."""

@@ -6,7 +6,7 @@ language model and of all three plug-ins is looked for by name and shape before 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,22 +35,27 @@ class DreamWeights(NamedTuple):
     text: TextModel
     queries_QD: Tensor
     vision: Vision
-    painter: Painter
+    read_painter: Callable[[], Painter]  # where a picture is drawn, or features are projected: the rest needs none
 
 
 def check(folder: Path, diffusion: Path) -> None:
     """Raise InputError where a file is missing or not whole, or a weight is missing, unexpected or misshapen. Reads
     names and shapes alone."""
+    check_model(folder)
+    head = shapes_of(read_state(folder / painter.FILE, meta=True))
+    painter.check(folder / painter.FILE, head, diffusion, configs.llama(folder).hidden_size)
+
+
+def check_model(folder: Path) -> None:
+    """`check` of all but the decoder."""
     found = folders.check(folder, family="dreamllm", model_type="dreamllm")
     config = configs.llama(folder)
     layout.load_tokenizer(folder)
     stored = {name: shape for name, (_, shape) in found.tensors.items() if not name.endswith(_STALE)}
     same_weights(folder, stored, shapes_of(skeleton(folder).state_dict()))
-    shapes = {name: shapes_of(read_state(folder / name, meta=True)) for name in PLUGINS}
-    width, layer = config.hidden_size, configs.select_layer(folder)
-    _check_queries(folder / QUERIES, shapes[QUERIES], width)
-    vision.check(folder / vision.FILE, shapes[vision.FILE], width, layer)
-    painter.check(folder / painter.FILE, shapes[painter.FILE], diffusion, width)
+    queries, seeing = (shapes_of(read_state(folder / name, meta=True)) for name in (QUERIES, vision.FILE))
+    _check_queries(folder / QUERIES, queries, config.hidden_size)
+    vision.check(folder / vision.FILE, seeing, config.hidden_size, configs.select_layer(folder))
 
 
 def fingerprint(role: str, folder: Path) -> str:
@@ -77,17 +82,21 @@ def load(folder: Path, diffusion: Path, *, dtype: str, rows: int, device: torch.
     kind = getattr(torch, dtype)
     model = _load_model(folder, kind).to(device).requires_grad_(False).eval()
     width, tokenizer = model.config.hidden_size, layout.load_tokenizer(folder)
-    states = {name: read_state(folder / name) for name in PLUGINS}
-    seeing = vision.load(folder / vision.FILE, states[vision.FILE], width, configs.select_layer(folder))
-    painting = painter.load(folder / painter.FILE, states[painter.FILE], diffusion, width)
-    _check_queries(folder / QUERIES, shapes_of(states[QUERIES]), width)
-    for module in (seeing, painting):
-        module.to(device, kind).requires_grad_(False).eval()
-    _in_float32(painting.vae, states[painter.FILE])
+    queries = read_state(folder / QUERIES)[QUERIES_KEY][0]
+    state = read_state(folder / vision.FILE)
+    seeing = vision.load(folder / vision.FILE, state, width, configs.select_layer(folder))
+
+    def read_painter() -> Painter:
+        state = read_state(folder / painter.FILE)
+        painting = painter.load(folder / painter.FILE, state, diffusion, width)
+        painting.to(device, kind).requires_grad_(False).eval()
+        _in_float32(painting.vae, state)
+        return painting
+
     return DreamWeights(
         model, tokenizer,
         TextModel(model.model, model.lm_head, tokenizer.pad_token_id, frozenset([tokenizer.eos_token_id]), rows),
-        states[QUERIES][QUERIES_KEY][0].to(device, kind), seeing, painting,
+        queries.to(device, kind), seeing.to(device, kind).requires_grad_(False).eval(), read_painter,
     )  # fmt: skip
 
 
