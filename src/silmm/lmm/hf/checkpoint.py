@@ -188,7 +188,7 @@ def _same(what: str, found: set[str], expected: set[str]) -> None:
 def _card(settings: Settings) -> str:
     """README.md: what it is, what it stands on, how to use it without silmm."""
     family = family_of(settings.family)
-    listed = "\n".join(f"- {role}: `{path}`" for role, path in settings.weights.items())
+    listed = "\n".join(f"- {role}: `{settings.weights[role]}`" for role in family.roles)
     return f"""---
 library_name: peft
 tags: [silmm, lora, text-to-image]
