@@ -12,9 +12,20 @@ from safetensors.numpy import load_file
 
 from silmm import lmm as models
 from silmm.lmm.interface import Drawn, Sampling
-from silmm.records import SCORES, Prompt, PromptQuestions, Question, RecordError, read_table, write_jsonl
+from silmm.records import (
+    PAIRS,
+    SCORES,
+    Prompt,
+    PromptQuestions,
+    Question,
+    RecordError,
+    read_table,
+    write_jsonl,
+    write_table,
+)
 from silmm.settings import Images, Score
 from silmm.stages import images, inference, score
+from silmm.stages.align import load_preferences
 from silmm.stages.representations import read_features, read_shard
 
 SIDE, QUERIES, WIDTH = 70, 2, 3
@@ -84,6 +95,29 @@ def test_step_2_writes_pictures_and_features_alone(painter: Painter, tmp_path: P
     assert feats["p1", 1].tolist() == np.arange(18, 24).reshape(QUERIES, WIDTH).tolist()
     with pytest.raises(RecordError, match="not a safetensors file with `tokens`"):
         read_shard(folder)
+
+
+def test_step_5_has_each_sample_once_and_pooled(painter: Painter, tmp_path: Path) -> None:
+    folder = step_2(tmp_path)
+    rows = [("p2", 1, 0), ("p0", 0, 1), ("p2", 1, 0)]
+    columns = dict(zip(("prompt_id", "chosen", "rejected"), map(list, zip(*rows, strict=True)), strict=True))
+    columns["rejected"][2], scores = 1, {"score_chosen": [0.5] * 3, "score_rejected": [0.1] * 3}
+    columns["chosen"][2] = 0
+    write_table(tmp_path / "pairs.parquet", {**columns, **scores}, PAIRS)
+    write_jsonl(tmp_path / "qa.jsonl", [])
+    files = [tmp_path / name for name in ("pairs.parquet", "prompts.jsonl", "qa.jsonl")]
+    data = load_preferences(*files, (folder,), "continuous", "open", "avg")
+    assert data.prompts == ["a cup 2", "a cup 0", "a cup 2"]
+    assert data.pooled is not None and data.pooled.shape == (4, WIDTH) and data.pooled.dtype == np.float32
+    means = np.arange(36, dtype=np.float32).reshape(3, 2, QUERIES, WIDTH).mean(2)  # prompt, sample
+    for side, wanted in ((data.chosen, means[[2, 0, 2], [1, 0, 0]]), (data.rejected, means[[2, 0, 2], [0, 1, 1]])):
+        np.testing.assert_array_equal(data.side(side).numpy(), wanted)
+    columns["chosen"][0] = 7
+    write_table(tmp_path / "pairs.parquet", {**columns, **scores}, PAIRS)
+    with pytest.raises(RecordError, match="sample 7 of prompt p2 is in none of the folders"):
+        load_preferences(*files, (folder,), "continuous", "open", "avg")
+    with pytest.raises(RecordError, match="is in another shard too"):
+        load_preferences(*files, (folder, folder), "continuous", "open", "avg")
 
 
 def test_an_empty_shard_has_neither(painter: Painter, tmp_path: Path) -> None:

@@ -17,15 +17,21 @@ from silmm.schemas import AlignStats
 from silmm.settings import Align
 
 REFERENCE_BLOCK = 128
+SPREAD_BLOCK = 8192  # pairs: bounds the memory of their features
 
 
 class Preferences(NamedTuple):
     """Training pairs, and the policy's own texts that it should still be able to write."""
 
     prompts: list[str]  # [M]
-    chosen: np.ndarray  # tokens [M, L], or features [M, Q, D]
+    chosen: np.ndarray  # tokens [M, L], or features [M, Q, D], or rows of `pooled` [M]
     rejected: np.ndarray  # likewise
     texts: list[tuple[str, str, str]]  # (task, input, output)
+    pooled: np.ndarray | None = None  # features [S, ...] of samples, pooled: each is in many pairs of its prompt
+
+    def side(self, numbers: np.ndarray) -> Tensor:
+        """Features of some of `chosen` or of `rejected`."""
+        return torch.from_numpy(numbers if self.pooled is None else self.pooled[numbers])
 
 
 class TokenReference(NamedTuple):
@@ -38,7 +44,8 @@ class TokenReference(NamedTuple):
 class FeatureReference(NamedTuple):
     """Features of the policy that the iteration starts from, and the loss's inverse temperature."""
 
-    feats_MQD: Tensor
+    feats: Tensor  # of prompts [U, Q, D], or pooled [U, ...]
+    rows_M: Tensor  # each pair's
     gamma: float
     spreads_M: Tensor  # k(chosen, rejected) of each pair
 
@@ -70,30 +77,40 @@ def reference_logps(policy: DiscreteImages, data: Preferences, rows: int = 0) ->
 
 @torch.no_grad()
 def reference_features(policy: ContinuousImages, data: Preferences, settings: Align) -> FeatureReference:
-    """Features of every pair's prompt; gamma as given, or from the spread of the pairs.
+    """Features of every pair's prompt, or, where samples are pooled, of every prompt once and pooled likewise; gamma
+    as given, or from the spread of the pairs.
 
     Raises InputError when the pairs' features are not this policy's (another shape), or are all the same.
     """
     block = settings.rows or REFERENCE_BLOCK
-    starts = range(0, len(data.prompts), block)
-    feats = torch.cat([policy.features(data.prompts[i : i + block]) for i in starts])
-    if feats.shape != data.chosen.shape:
+    if data.pooled is None:
+        prompts, rows = data.prompts, list(range(len(data.prompts)))
+    else:
+        numbers = {prompt: i for i, prompt in enumerate(dict.fromkeys(data.prompts))}
+        prompts, rows = list(numbers), [numbers[prompt] for prompt in data.prompts]
+    blocks = (policy.features(prompts[i : i + block]) for i in range(0, len(prompts), block))
+    feats = torch.cat([b if data.pooled is None else pool(b, settings.pooling) for b in blocks])
+    drawn = data.chosen if data.pooled is None else data.pooled
+    if feats.shape[1:] != drawn.shape[1:]:
         raise InputError(
-            f"features of the pairs are {list(data.chosen.shape[1:])}, of the policy {list(feats.shape[1:])}:"
+            f"features of the pairs are {list(drawn.shape[1:])}, of the policy {list(feats.shape[1:])}:"
             " the images were drawn by another model"
         )
     spreads_M = pair_spreads(data, settings)
     if not settings.gamma and not spreads_M.any():
         raise InputError("chosen and rejected features do not differ: draw with DivDrop (images.rate above 0)")
-    return FeatureReference(
-        feats, settings.gamma or gamma_of_spread(float(spreads_M.mean()), settings.spreads), spreads_M
-    )
+    gamma = settings.gamma or gamma_of_spread(float(spreads_M.mean()), settings.spreads)
+    return FeatureReference(feats, torch.tensor(rows), gamma, spreads_M)
 
 
 def pair_spreads(data: Preferences, settings: Align) -> Tensor:
     """k(Hw, Hl) of each pair, `[M]`."""
-    chosen, rejected = (pool(torch.from_numpy(side), settings.pooling) for side in (data.chosen, data.rejected))
-    return distance(chosen, rejected, settings.distance, settings.sigma)
+    spreads = []
+    for i in range(0, len(data.prompts), SPREAD_BLOCK):
+        sides = (data.side(numbers[i : i + SPREAD_BLOCK]) for numbers in (data.chosen, data.rejected))
+        chosen, rejected = (x if data.pooled is not None else pool(x, settings.pooling) for x in sides)
+        spreads.append(distance(chosen, rejected, settings.distance, settings.sigma))
+    return torch.cat(spreads)
 
 
 def spread_of(reference: FeatureReference) -> AlignStats:
@@ -113,9 +130,9 @@ def objective(
         assert isinstance(policy, ContinuousImages)
         return kc_dpo(
             policy.features(prompts),
-            reference.feats_MQD[index],
-            torch.from_numpy(data.chosen[rows]),
-            torch.from_numpy(data.rejected[rows]),
+            reference.feats[reference.rows_M[index]],
+            data.side(data.chosen[rows]),
+            data.side(data.rejected[rows]),
             gamma=reference.gamma,
             pooling=settings.pooling,
             distance=settings.distance,

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,7 +18,7 @@ from silmm.align.objectives import FeatureReference, Preferences, reference_of, 
 from silmm.records import PAIRS, Prompt, PromptQuestions, RecordError, atomic_dir, read_jsonl, read_table, write_json
 from silmm.settings import Align
 from silmm.sources import source_hash
-from silmm.stages.representations import check_samples, read_features, read_tokens
+from silmm.stages.representations import Key, check_samples, read_features, read_pooled, read_tokens
 from silmm.stages.runtime import prepare
 from silmm.stages.worlds import WORLDS
 
@@ -25,20 +26,25 @@ SAVE_EVERY = 20  # steps
 
 
 def load_preferences(
-    pairs: Path, prompts: Path, qa: Path, images: tuple[Path, ...], kind: str = "discrete", world: str = "shapeworld"
-) -> Preferences:
+    pairs: Path, prompts: Path, qa: Path, images: tuple[Path, ...], kind: str = "discrete", world: str = "shapeworld",
+    pooling: str = "avg",
+) -> Preferences:  # fmt: skip
     """Join pairs with prompts and representations (tokens, or features for the kind `continuous`) by id; the questions
-    are the policy's own answers again, as its world words them.
+    are the policy's own answers again, as its world words them. Features of the open world are pooled as they are read.
 
     Raises RecordError for a pair whose prompt or image is not there.
     """
     text = {row.id: row for row in read_jsonl(prompts, Prompt)}
-    if kind == "continuous":
-        drawn = read_features(images)
-    else:
-        drawn = {key: rows[0] for key, rows in read_tokens(images).items()}
     rows = read_table(pairs, PAIRS).to_pylist()
     needed = [(row["prompt_id"], row[side]) for row in rows for side in ("chosen", "rejected")]
+    pooled = None
+    drawn: dict[Key, Any]
+    if kind != "continuous":
+        drawn = {key: tokens[0] for key, tokens in read_tokens(images).items()}
+    elif world == "shapeworld":
+        drawn = read_features(images)
+    else:
+        drawn, pooled = read_pooled(images, set(needed), pooling)
     check_samples(pairs, needed, prompts=prompts, known=text, images=images, drawn=drawn)
     for row in rows:
         if not row["score_chosen"] > row["score_rejected"]:
@@ -53,6 +59,7 @@ def load_preferences(
         np.stack([drawn[row["prompt_id"], row["chosen"]] for row in rows]),
         np.stack([drawn[row["prompt_id"], row["rejected"]] for row in rows]),
         trainer.own_texts([(row.subcategory, row.prompt) for row in text.values()], asked),
+        pooled,
     )
 
 
@@ -74,7 +81,7 @@ def run(
     for a continuous LMM, `align.stats.json` (the pairs' spread and gamma)."""
     prepare(threads)
     policy = models.load(ckpt)
-    data = load_preferences(pairs, prompts, qa, images, policy.images, policy.world)
+    data = load_preferences(pairs, prompts, qa, images, policy.images, policy.world, settings.pooling)
     key = (seed, "align", iteration)
     mark = states.fingerprint(
         {**dataclasses.asdict(settings), "key": key, "threads": threads, "sources": source_hash("stages.align")},

@@ -68,6 +68,28 @@ def read_features(folders: Sequence[Path]) -> dict[Key, np.ndarray]:
     return _by_key(folders, "feats")
 
 
+def read_pooled(folders: Sequence[Path], wanted: Container[Key], pooling: str) -> tuple[dict[Key, int], np.ndarray]:
+    """Features float32 `[S, ...]` of wanted samples, as `silmm.kernels.features.pool` makes them, and their rows by
+    (prompt_id, sample). Only one folder's unpooled features are in memory at a time: those of all are hundreds of
+    gigabytes where 7 billion parameters drew them.
+    """
+    import torch
+
+    from silmm.kernels.features import pool
+
+    rows: dict[Key, int] = {}
+    pooled: list[np.ndarray] = []
+    for folder in folders:
+        pictures, feats = read_shard(folder, "feats")
+        for (prompt_id, sample, _), row in zip(pictures, feats, strict=True):
+            if (prompt_id, sample) in rows:
+                raise RecordError(f"{folder}: sample {sample} of prompt {prompt_id} is in another shard too")
+            if (prompt_id, sample) in wanted:
+                rows[prompt_id, sample] = len(pooled)
+                pooled.append(pool(torch.from_numpy(row)[None], pooling)[0].numpy())
+    return rows, np.stack(pooled) if pooled else np.zeros((0, 0), np.float32)
+
+
 def read_tokens(folders: Sequence[Path]) -> dict[Key, np.ndarray]:
     """Tokens `[noises, L]` by (prompt_id, sample) over all shards; a sample in two shards is an error."""
     return _by_key(folders, "tokens")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from silmm.align import trainer
 from silmm.align.objectives import Preferences, objective, reference_of
+from silmm.kernels.features import pool
 from silmm.lmm.dreamllm import dream as dreaming
 from silmm.lmm.dreamllm.lmm import DreamLMM
 from silmm.lmm.interface import Sampling
@@ -59,6 +60,28 @@ def test_without_the_adapter_it_is_the_base(lmm: DreamLMM) -> None:
     for p, old in zip(lmm.parameters(), kept, strict=True):
         p.copy_(old)
     assert torch.equal(off, base) and (changed - base).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max", "none", "query"])
+def test_samples_that_are_pooled_as_they_are_read_teach_the_same(
+    policy: DreamLMM, data: Preferences, pooling: str
+) -> None:
+    """Each sample is there once, however many pairs it is in, and each prompt's reference."""
+    settings = Align(gamma=6.0, sft_weight=0.0, text_weight=0.0, pooling=pooling)
+    feats = np.concatenate([data.chosen, data.rejected])
+    chosen, rejected = np.array([0, 0, 1, 2]), np.array([3, 4, 5, 0])
+    prompts = [PROMPTS[0], PROMPTS[0], PROMPTS[1], PROMPTS[2]]
+    whole = Preferences(prompts, feats[chosen], feats[rejected], [])
+    shared = Preferences(prompts, chosen, rejected, [], pool(torch.from_numpy(feats), pooling).numpy())
+    with policy.without_adapter(), torch.no_grad():
+        references = [reference_of(policy, one, settings) for one in (whole, shared)]
+    assert [len(reference.feats) for reference in references] == [4, 3]  # type: ignore[union-attr]
+    losses = [loss_of(policy, one, ref, settings) for one, ref in zip((whole, shared), references, strict=True)]
+    grads = [torch.autograd.grad(loss, policy.parameters()) for loss in losses]
+    torch.testing.assert_close(*(ref.spreads_M for ref in references), atol=1e-6, rtol=1e-4)  # type: ignore[union-attr]
+    torch.testing.assert_close(*losses, atol=1e-5, rtol=1e-5)
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
 
 
 def test_only_lora_learns(policy: DreamLMM, data: Preferences) -> None:
