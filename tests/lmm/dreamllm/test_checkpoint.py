@@ -46,7 +46,7 @@ def copy(weights: Path, tmp_path: Path) -> Path:
 
 def test_a_checkpoint_is_small_and_complete(lmm: DreamLMM, ckpt: Path, weights: Path) -> None:
     assert isinstance(lmm, ContinuousImages) and not isinstance(lmm, VisualTokens)
-    assert (lmm.world, lmm.images, lmm.layers) == ("open", "continuous", 3)
+    assert (lmm.world, lmm.images, lmm.layers) == ("open", "continuous", tiny.LAYERS)
     names = {path.name for path in ckpt.iterdir()}
     assert names == {"config.json", "adapter_config.json", "adapter_model.safetensors", "README.md"}
     config = json.loads((ckpt / "config.json").read_text())
@@ -54,7 +54,7 @@ def test_a_checkpoint_is_small_and_complete(lmm: DreamLMM, ckpt: Path, weights: 
     assert config["weights"] == {"model": str(weights), "diffusion": str(weights / "sd")}
     assert config["options"] == {"steps": 3, "guidance": 2.5, "features": "hidden"}
     adapter = load_file(ckpt / "adapter_model.safetensors")
-    assert len(adapter) == 2 * 7 * 3 and all(".model.layers." in name for name in adapter)
+    assert len(adapter) == 2 * 7 * tiny.LAYERS and all(".model.layers." in name for name in adapter)
 
 
 def test_same_seed_same_bytes(ckpt: Path, weights: Path, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_plug_in_is_whole_or_refused(copy: Path, tmp_path: Path, name: str, ho
         file.write_bytes(file.read_bytes()[:-100])
         says = f"{name}: not a whole file of weights"
     elif how == "code":
-        file.write_bytes(pickle.dumps({key: print}))
+        file.write_bytes(pickle.dumps({key: print}, 2))
         says = f"{name}: not a file of tensors alone"
     elif how == "list":
         torch.save(list(state.values()), file)
@@ -235,12 +235,12 @@ def other_mlp(folder: Path) -> None:
 
 
 def cut_off(folder: Path) -> None:
-    file = folder / "model-00001-of-00005.safetensors"
+    file = folder / "model-00001-of-00006.safetensors"
     file.write_bytes(file.read_bytes()[:-1000])
 
 
 def no_shard(folder: Path) -> None:
-    (folder / "model-00002-of-00005.safetensors").unlink()
+    (folder / "model-00002-of-00006.safetensors").unlink()
 
 
 def bent_weight(folder: Path) -> None:
@@ -249,7 +249,7 @@ def bent_weight(folder: Path) -> None:
 
 
 def more_layers(folder: Path) -> None:
-    edit(folder / "config.json", num_hidden_layers=4)
+    edit(folder / "config.json", num_hidden_layers=5)
 
 
 def no_unet(folder: Path) -> None:
@@ -295,7 +295,7 @@ def far_layer(folder: Path) -> None:
         (cut_off, "a download was cut off"),
         (no_shard, "no such file which model.safetensors.index.json names"),
         (bent_weight, r"model.norm.weight is \[3\], not \[32\]"),
-        (more_layers, "model.layers.3.*is missing"),
+        (more_layers, "model.layers.4.*is missing"),
         (no_unet, "unet/config.json: no such file: take the folders unet, vae and scheduler of Stable Diffusion 2.1"),
         (bad_vae, "vae/config.json: not JSON"),
         (other_unet, "unet.*attn2.to_k.weight is .*, not"),

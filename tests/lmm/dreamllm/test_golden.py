@@ -16,7 +16,7 @@ from silmm.lmm.dreamllm.lmm import DreamLMM
 from .conftest import adopted, load
 from .golden import make
 
-# float32 sums in another order, through 3 layers; then through 3 passes of the UNet, guided by 2.5, and the VAE.
+# float32 sums in another order, through 4 layers; then through 3 passes of the UNet, guided by 2.5, and the VAE.
 HIDDEN, PICTURE = 5e-5, 1e-4
 
 

@@ -14,6 +14,7 @@ from silmm.align import trainer
 from silmm.align.objectives import Preferences, objective, reference_of
 from silmm.kernels.features import pool
 from silmm.lmm.dreamllm import dream as dreaming
+from silmm.lmm.dreamllm import tiny
 from silmm.lmm.dreamllm.lmm import DreamLMM
 from silmm.lmm.interface import Sampling
 from silmm.settings import Align
@@ -87,7 +88,7 @@ def test_samples_that_are_pooled_as_they_are_read_teach_the_same(
 def test_only_lora_learns(policy: DreamLMM, data: Preferences) -> None:
     loss_of(policy, data, reference_of(policy, data, SETTINGS)).backward()
     learned = {id(p) for p in policy.parameters()}
-    assert len(learned) == 2 * 7 * 3
+    assert len(learned) == 2 * 7 * tiny.LAYERS
     for name, p in policy.weights.model.named_parameters():
         assert p.requires_grad == (id(p) in learned), name
     assert not any(p.requires_grad for module in (policy.weights.vision, policy.painter) for p in module.parameters())
@@ -108,7 +109,7 @@ def test_checkpointing_and_passes_change_no_gradient(policy: DreamLMM, monkeypat
     several = gradients(rows_of(policy, 2))
     monkeypatch.setattr(dreaming, "checkpointed", lambda decoder: contextlib.nullcontext())
     plain = gradients(policy)
-    assert len(plain) == len(kept) == len(several) == 42
+    assert len(plain) == len(kept) == len(several) == 2 * 7 * tiny.LAYERS
     for one, two, three in zip(kept, several, plain, strict=True):
         torch.testing.assert_close(one, three, atol=1e-6, rtol=1e-4)
         torch.testing.assert_close(two, three, atol=1e-5, rtol=1e-3)

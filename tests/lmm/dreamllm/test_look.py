@@ -69,8 +69,9 @@ def test_questions_do_not_see_each_other(policy: DreamLMM, pictures: list[np.nda
 def test_the_picture_counts(lmm: DreamLMM, pictures: list[np.ndarray]) -> None:
     asked = [["Is there a red apple?"]]
     seen = lmm.look(pictures[:1], asked)[0]
-    assert np.abs(lmm.look([255 - pictures[0]], asked)[0] / seen - 1).max() > 0.02
-    assert np.abs(lmm.look(pictures[:1], [["Is there a blue apple?"]])[0] / seen - 1).max() > 0.02
+    assert np.abs(lmm.look([255 - pictures[0]], asked)[0] / seen - 1).max() > 0.05
+    other = lmm.look(pictures[:1], [["Are there two dogs on the table?"]])[0]
+    assert np.abs(other / seen - 1).max() > 1e-3  # a random one hardly tells questions apart; rounding is below 1e-5
 
 
 def test_questions_cannot_show_a_picture(lmm: DreamLMM, pictures: list[np.ndarray]) -> None:

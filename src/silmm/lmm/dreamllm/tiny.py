@@ -20,7 +20,7 @@ from silmm.lmm.hf import tiny as words
 
 NAMES = ("[PAD]", "<image>", "<im_patch>", "<im_start>", "<im_end>", "<dream>", "<dream_start>", "<dream_end>")
 BOS, EOS, UNK = "<s>", "</s>", "<unk>"
-WIDTH, LAYERS, QUERIES = 32, 3, 4
+WIDTH, LAYERS, QUERIES = 32, 4, 4
 EYE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "image_size": 32, "patch_size": 8}
 UNET = {
     "sample_size": 8, "block_out_channels": [32, 64], "layers_per_block": 1, "cross_attention_dim": 24,
@@ -98,7 +98,7 @@ def _vision() -> dict[str, Any]:
     config = CLIPVisionConfig(num_attention_heads=1, initializer_range=0.2, **EYE)
     projector = torch.nn.Linear(EYE["hidden_size"], WIDTH)
     with torch.no_grad():
-        projector.weight.mul_(3)  # random weights see little, and would hide it if they saw nothing
+        projector.weight.mul_(10)  # random weights see little, and would hide it if they saw nothing
     return {"clip_vision_model.vision_model": CLIPVisionModel(config).eval(), "projector.projector": projector}
 
 
