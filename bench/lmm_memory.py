@@ -30,7 +30,7 @@ from typing import Any
 from bench.lmm_weights import SIZES, Size
 
 RANK = 16  # of LoRA: as `lmm_weights.adopted` has it
-DRAWN = {"janus": 24, "emu3": 140}  # tokens before a drawn picture: with guidance those of the longer branch count
+DRAWN = {"janus": (24, 24), "emu3": (140, 48)}  # tokens before a picture: of the longer branch, and of a prompt
 LOOKED, QUESTION = 64, 16  # tokens around a picture, and of a question
 STAGES = ("load", "draw", "look", "align")
 COLUMNS = (
@@ -129,11 +129,11 @@ def forecast(family: str, size: Size, rows: int, folder: Path) -> dict[str, int]
     known = import_module(f"silmm.lmm.{family}.shape")
     shape = known.shape(weights, options, "float32", rows)
     held = {path: known.holds(role, path, "float32") for role, path in weights.items()}
-    adopt, texts = Adopt(rows=rows, rank=RANK), Lengths(0, 0, 0, DRAWN[family], LOOKED, QUESTION, len(QUESTIONS))
+    adopt, texts = Adopt(rows=rows, rank=RANK), Lengths(0, 0, 0, DRAWN[family][1], LOOKED, QUESTION, len(QUESTIONS))
     lora = decoder.lora_weights(shape.painter, RANK) * decoder.FLOAT
     loaded = sum(part.memory for one in held.values() for part in one.parts) + lora
     phases = {
-        "draw": memory.drawing(shape, adopt, Images(guidance=3.0, n=rows // 2), DRAWN[family])[:2],
+        "draw": memory.drawing(shape, adopt, Images(guidance=3.0, n=rows // 2), DRAWN[family][0])[:2],
         "look": memory.looking(shape, adopt, texts),
         "align": memory.learning(shape, adopt, Align(text_weight=0.0, rows=rows // 2), texts),
     }
@@ -170,6 +170,7 @@ def way(lmm: Any, stage: str, size: Size, rows: int) -> Callable[[], object]:
     from silmm.lmm.interface import Sampling
     from silmm.settings import Align
 
+    lmm.parameters()  # some LMMs read their weights when they need them first
     rng, prompts = np.random.default_rng(0), ("a red apple to the left of a wooden clock", "two dogs")
     if stage == "draw":
         keys = [[("memory", k) for k in range(rows // 2)]]

@@ -58,6 +58,9 @@ def writing(shape: Shape, adopt: Adopt, before: int, after: int) -> list[Phase]:
 
 def drawing(shape: Shape, adopt: Adopt, images: Images, before: int) -> list[Phase]:
     """Of step 2."""
+    if not shape.codes:  # features: no cache, and nothing is chosen
+        read = passes.reading(shape.painter, adopt.rows, before + shape.places)
+        return [Phase("drawing", 0, passes=read), Phase("making pictures", 0, pictures=shape.render)]
     painter, branches = shape.painter, 1 + (images.guidance != 1.0)
     samples = max(1, adopt.rows // branches)
     rows = branches * min(samples, -(-samples // images.n) + 1)  # different prompts in a pass
@@ -88,8 +91,9 @@ def learning(shape: Shape, adopt: Adopt, align: Align, lengths: Lengths) -> list
     """Of step 5."""
     painter, places = shape.painter, lengths.draw + shape.places
     optimiser = passes.lora_weights(painter, adopt.rank) * passes.LORA_STATE
-    sequences = 2 * (align.rows or align.batch)
-    rows, masked = min(adopt.rows, sequences), sequences > 2  # the two of a pair have one prompt
+    pairs = align.rows or align.batch
+    sequences = pairs * (2 if shape.codes else 1)  # features are those of the prompt, whatever the pair
+    rows, masked = min(adopt.rows, sequences), pairs > 1  # the two of a pair have one prompt
     kept = passes.kept(painter, sequences, places)
     phases = [
         Phase(

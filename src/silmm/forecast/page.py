@@ -14,8 +14,8 @@ from silmm.forecast.configs import read
 from silmm.forecast.fit import RESERVE, advice
 from silmm.forecast.memory import COLUMNS, Phase, stages
 from silmm.forecast.rates import Rate, questions_of, rates
-from silmm.forecast.work import LOOP, bytes_of_tokens, work
-from silmm.lmm.hf.parts import Holding
+from silmm.forecast.work import LOOP, work
+from silmm.lmm.hf.parts import Holding, Part
 from silmm.stages.adopt import options_of, weights_of
 
 GIB, USUAL = 1 << 30, 80  # bytes; GiB of the device that is planned for where there is none
@@ -66,7 +66,8 @@ def page(lmm: str, plan: Plan, measured: Path, device: Device) -> Iterator[str]:
     shape = family.shape(folders, options_of(lmm, settings["adopt"]), settings["adopt"].dtype, settings["adopt"].rows)
     images = next(row.items for row in work(plan, usual.questions) if row.stage == "images")
     yield "disk"
-    yield f"  {_gb(bytes_of_tokens(images, shape.places))} of visual tokens, beside {images:,} PNG files"
+    kept = images // settings["images"].noises * shape.kept
+    yield f"  {_gb(kept)} of {'visual tokens' if shape.codes else 'features'}, beside {images:,} PNG files"
 
 
 def _runs(plan: Plan) -> str:
@@ -135,8 +136,7 @@ def _memory(
     lmm: str, settings: Mapping[str, Any], folders: Mapping[str, Path], held: Mapping[str, Holding], family: Any,
     usual: lengths.Lengths, device: Device,
 ) -> Iterator[str]:  # fmt: skip
-    loaded = {path.resolve(): held[role] for role, path in folders.items()}  # one folder is loaded once
-    parts = [part for one in loaded.values() for part in one.parts]
+    parts = _loaded(folders, held)
 
     def peaks(changed: Mapping[str, Any]) -> dict[str, Phase]:
         adopt = changed["adopt"]
@@ -167,6 +167,16 @@ def _memory(
         else:
             setting, old, new, total = found_one
             yield f"  {stage} does not fit: change {lmm}.{setting} from {old} to {new}: {total / GIB:.2f} GiB"
+
+
+def _loaded(folders: Mapping[str, Path], held: Mapping[str, Holding]) -> list[Part]:
+    """The parts in memory: a folder that serves several roles is loaded once, for all of their stages."""
+    parts = []
+    for path in dict.fromkeys(folders.values()):
+        roles = [role for role in folders if folders[role] == path]
+        for part in held[roles[0]].parts:
+            parts.append(part if len(roles) == 1 else part._replace(stages=None))
+    return parts
 
 
 # ---- text ------------------------------------------------------------------------------------------------------------

@@ -59,8 +59,3 @@ def _items(stage: str, settings: Any, questions: int) -> int:
     each = pairs.top_n**2 if pairs.product else pairs.top_n
     most = (pairs.prompts or prompts.n) * min(each, pairs.keep or each)
     return int(most if stage == "pairs" else align.epochs * -(-most // align.batch))
-
-
-def bytes_of_tokens(images: int, places: int) -> int:
-    """What step 2 writes of discrete pictures beside the PNG files: int32 tokens."""
-    return images * places * 4

@@ -209,7 +209,7 @@ def test_pictures_of_another_side_are_refused(lmm: Emu3LMM) -> None:
 
 
 @pytest.mark.parametrize("change", ["missing", "unexpected", "misshapen"])
-def test_weights_that_do_not_fit_are_refused_at_load(folders: dict[str, Path], tmp_path: Path, change: str) -> None:
+def test_weights_that_do_not_fit_are_refused_when_read(folders: dict[str, Path], tmp_path: Path, change: str) -> None:
     bad = tmp_path / "bad"
     shutil.copytree(folders["chat"], bad)
     index = json.loads((bad / "model.safetensors.index.json").read_text())
@@ -226,8 +226,9 @@ def test_weights_that_do_not_fit_are_refused_at_load(folders: dict[str, Path], t
     save_file(tensors, shard, {"format": "pt"})
     (bad / "model.safetensors.index.json").write_text(json.dumps(index))
     make(folders | {"chat": bad}, tmp_path / "ckpt")
+    lmm = checkpoint.load(tmp_path / "ckpt")
     with pytest.raises(InputError) as raised:
-        checkpoint.load(tmp_path / "ckpt")
+        lmm.ask(["a cat"], max_tokens=2)
     assert (
         str(bad) in str(raised.value) and "layers.0.mlp.up_proj" in str(raised.value) and "\n" not in str(raised.value)
     )
@@ -244,3 +245,18 @@ def test_other_weights_than_it_was_made_with_are_refused(folders: dict[str, Path
     shutil.rmtree(mine)
     with pytest.raises(InputError, match=r"weights\.chat is .*no such folder"):
         models.load(tmp_path / "ckpt")
+
+
+def test_each_role_is_read_when_it_is_needed(adopted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing goes without the weights that draw, drawing without those that write: 17 GB of the published ones."""
+    from silmm.lmm.emu3 import weights
+
+    read: list[str] = []
+    load = weights.load
+    monkeypatch.setattr(weights, "load", lambda folder, **more: read.append(folder.name) or load(folder, **more))
+    writing, drawing = checkpoint.load(adopted), checkpoint.load(adopted)
+    assert read == []
+    writing.ask(["a cat"], max_tokens=2)
+    assert read == ["chat"]
+    drawing.draw(["a cat"], keys(1, 1), Sampling())
+    assert read == ["chat", "gen"]

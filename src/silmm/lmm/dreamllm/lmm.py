@@ -31,7 +31,7 @@ class DreamLMM(PretrainedLMM):
 
     def __init__(self, weights: DreamWeights, adapted: Any, settings: checkpoint.Settings) -> None:
         """`adapted`: peft's model around `weights.model`."""
-        super().__init__(weights.text, weights.tokenizer, adapted, settings)
+        self.speaker, self.tokenizer, self.adapted, self.settings = weights.text, weights.tokenizer, adapted, settings
         self.weights, self.layers = weights, len(weights.text.decoder.layers)
 
     def prefixes(self, instructions: Sequence[str]) -> list[list[int]]:

@@ -13,6 +13,7 @@ from silmm.lmm.hf.checkpoint import Family, Option
 
 if TYPE_CHECKING:
     from silmm.lmm.emu3.lmm import Emu3LMM
+    from silmm.lmm.emu3.weights import Emu3Weights
 
 # Attention and MLP of the language model; the VQ tokenizer has layers of like names.
 REGEX = r"model\.text_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
@@ -77,7 +78,8 @@ FAMILY = Family(
 
 
 def load(path: Path) -> Emu3LMM:
-    """The LMM of a checkpoint folder; both roles share their memory where they are one folder.
+    """The LMM of a checkpoint folder; both roles share their memory where they are one folder. Everything is checked
+    now, the weights themselves are read when they are needed.
 
     Raises InputError where it is not whole, or its weights are others than it was made with, or will not do.
     """
@@ -90,12 +92,16 @@ def load(path: Path) -> Emu3LMM:
     check(settings.weights)
     side = side_of(settings.weights, settings.options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    folders = {role: given.resolve() for role, given in settings.weights.items()}
-    loaded = {
-        one: loader.load(one, dtype=settings.dtype, rows=settings.rows, device=device)
-        for one in dict.fromkeys(folders.values())
-    }
-    gen, chat = (loaded[folders[role]] for role in ("gen", "chat"))
-    adapted = lora.attach(gen.model, regex=REGEX, rank=settings.rank, alpha=settings.alpha, seed=None)
-    lora.restore(adapted, path)
-    return Emu3LMM(gen, chat, adapted, settings, side)
+    gen, chat = (settings.weights[role].resolve() for role in ("gen", "chat"))  # wherever they are first needed
+
+    def weights(folder: Path) -> Emu3Weights:
+        return loader.load(folder, dtype=settings.dtype, rows=settings.rows, device=device)
+
+    def adapted() -> tuple[Emu3Weights, Any]:
+        drawing = weights(gen)
+        policy = lora.attach(drawing.model, regex=REGEX, rank=settings.rank, alpha=settings.alpha, seed=None)
+        lora.restore(policy, path)
+        return drawing, policy
+
+    factor = 2 ** (len(loader.read_config(gen).vq_config.channel_multiplier) - 1)
+    return Emu3LMM(adapted, None if chat == gen else lambda: weights(chat), settings, side, factor)

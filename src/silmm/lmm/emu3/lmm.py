@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from silmm.errors import InputError
 from silmm.lmm.emu3 import draw, layout
 from silmm.lmm.emu3.weights import Emu3Weights
-from silmm.lmm.hf import checkpoint
+from silmm.lmm.hf import checkpoint, text
 from silmm.lmm.hf.branches import packed_width, yes_no
 from silmm.lmm.hf.decoder import forward, new_cache
 from silmm.lmm.hf.pretrained import PretrainedLMM
@@ -21,17 +22,56 @@ from silmm.lmm.interface import Drawn, Sampling
 
 
 class Emu3LMM(PretrainedLMM):
-    """An `LMM`; where both roles are one set of weights, the policy's LoRA serves both."""
+    """An `LMM`; where both roles are one set of weights, the policy's LoRA serves both.
+
+    Weights are loaded when a role first has something to do: writing and looking go without those that draw, drawing
+    and learning without those that chat.
+    """
 
     images = "discrete"
 
     def __init__(
-        self, gen: Emu3Weights, chat: Emu3Weights, adapted: Any, settings: checkpoint.Settings, side: int
-    ) -> None:
-        """`adapted`: peft's model around `gen.model`. `side`: of a drawn picture, in pixels."""
-        super().__init__(chat.text, chat.processor.tokenizer, adapted, settings)
-        self.gen, self.chat, self.side = gen, chat, side
-        self.length = (side // gen.factor) ** 2
+        self, load_gen: Callable[[], tuple[Emu3Weights, Any]], load_chat: Callable[[], Emu3Weights] | None,
+        settings: checkpoint.Settings, side: int, factor: int,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            load_gen: gives the weights that draw, and peft's model around them.
+            load_chat: gives those that write and look; None where they are the same.
+            side: of a drawn picture, in pixels.
+            factor: pixels along a visual token's side.
+        """
+        self._load_gen, self._load_chat = load_gen, load_chat
+        self.settings, self.side, self.length = settings, side, (side // factor) ** 2
+
+    @cached_property
+    def _drawing(self) -> tuple[Emu3Weights, Any]:
+        return self._load_gen()
+
+    @property
+    def gen(self) -> Emu3Weights:
+        """What draws and learns."""
+        return self._drawing[0]
+
+    @property
+    def adapted(self) -> Any:
+        """peft's model around `gen.model`."""
+        return self._drawing[1]
+
+    @cached_property
+    def chat(self) -> Emu3Weights:
+        """What writes, asks and looks."""
+        return self.gen if self._load_chat is None else self._load_chat()
+
+    @property
+    def speaker(self) -> text.TextModel:  # type: ignore[override]
+        """The language model of `chat`."""
+        return self.chat.text
+
+    @property
+    def tokenizer(self) -> Any:
+        """Of `chat`."""
+        return self.chat.processor.tokenizer
 
     def prefixes(self, instructions: Sequence[str]) -> list[list[int]]:
         """Ids of instructions, each up to where the answer starts."""

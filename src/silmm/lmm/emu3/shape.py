@@ -13,7 +13,7 @@ from silmm.lmm.hf.parts import Group, Holding, Sizes, holding
 from silmm.lmm.hf.shape import Shape, decoder_of
 
 HUB = {"gen": "BAAI/Emu3-Gen-hf", "chat": "BAAI/Emu3-Chat-hf"}  # where the weights are
-GROUPS = (Group("picture tokenizer", ("vqmodel.",), "float32"), Group("language model"))
+STAGES = {"gen": frozenset({"images", "align"}), "chat": frozenset({"prompts", "questions", "score"})}
 
 PIXELS = (512 * 512, 1024 * 1024)  # least and most of a picture that is looked at: transformers' processor's own
 MAPS = (2.05, 4.1)  # as large as the picture, that live together in the VQ decoder's last blocks; by level's channels
@@ -33,7 +33,11 @@ def holds(role: str, path: Path, dtype: str) -> Holding:
         folder.read_config(path, "emu3")
         return {name: tuple(weight.shape) for name, weight in skeleton(path).state_dict().items()}
 
-    return holding(read, guess, GROUPS, dtype)
+    groups = (
+        Group("picture tokenizer", ("vqmodel.",), "float32", STAGES[role]),
+        Group("language model", stages=STAGES[role]),
+    )
+    return holding(read, guess, groups, dtype)
 
 
 def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str, rows: int) -> Shape:
@@ -55,6 +59,7 @@ def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str
         painter=painter,
         codes=visual.codebook_size,
         places=width * (width + 1) - 1,
+        kept=width * width * 4,
         # What the head read, once more in float32, and its slope (see silmm.kernels.selective_logps).
         learned=width * width * painter.width * (painter.item + 4 + 4),
         seen=seen * (seen + 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,15 @@ class PretrainedLMM(ABC):
 
     world = "open"
 
-    def __init__(self, speaker: text.TextModel, tokenizer: Any, adapted: Any, settings: checkpoint.Settings) -> None:
-        """`speaker`: what writes, asks and answers. `adapted`: peft's model around what learns."""
-        self.speaker, self.tokenizer, self.adapted, self.settings = speaker, tokenizer, adapted, settings
-        self.yes_no_words = text.yes_no_ids(tokenizer)
+    settings: checkpoint.Settings
+    speaker: text.TextModel  # writes, asks and answers
+    tokenizer: Any  # the speaker's
+    adapted: Any  # peft's model around what learns
+
+    @cached_property
+    def yes_no_words(self) -> tuple[list[int], list[int]]:
+        """Ids that say yes, and ids that say no. Raises InputError where the tokenizer has none."""
+        return text.yes_no_ids(self.tokenizer)
 
     @abstractmethod
     def prefixes(self, instructions: Sequence[str]) -> list[list[int]]:

@@ -25,13 +25,25 @@ class Shape(NamedTuple):
     speaker: Decoder  # writes, asks, looks
     words: int  # it chooses from
     painter: Decoder  # draws, and learns
-    codes: int  # visual tokens to choose from
+    codes: int  # visual tokens to choose from; 0 of an LMM that draws features
     places: int  # positions of a drawn picture
+    kept: int  # bytes of a drawn sample on the disk, beside its picture
     learned: int  # bytes a sequence takes around the decoder while it learns: logits, say
     seen: int  # positions of a picture that is looked at
     looked_at: int  # pictures looked at together, of `rows` sequences
     see: int  # bytes of the picture's encoder, for so many pictures
     render: int  # bytes of the pictures' decoder, for as many as it takes at a time
+
+
+def vae_peak(first: int, second: int, pixels: int) -> int:
+    """Bytes at the peak of a VAE's decoder (diffusers' `AutoencoderKL`), in float32, for so many pixels: five maps of
+    its last block, or three of that before, which are as large; by their channels."""
+    return max(5 * first, 3 * second) * pixels * 4
+
+
+def unet_peak(channels: int, places: int, dtype: str) -> int:
+    """Bytes at the peak of Stable Diffusion's U-Net, for so many places of latents, by its first block's channels."""
+    return (26 if dtype == "float32" else 34) * channels * places * ITEMS[dtype]
 
 
 def decoder_of(config: Any, dtype: str) -> Decoder:

@@ -26,7 +26,8 @@ class JanusLMM(PretrainedLMM):
 
     def __init__(self, weights: JanusWeights, adapted: Any, settings: checkpoint.Settings) -> None:
         """`adapted`: peft's model around `weights.model`."""
-        super().__init__(weights.text, weights.processor.tokenizer, adapted, settings)
+        self.speaker, self.tokenizer = weights.text, weights.processor.tokenizer
+        self.adapted, self.settings = adapted, settings
         self.weights, self.length = weights, weights.length
 
     def prefixes(self, instructions: Sequence[str]) -> list[list[int]]:

@@ -50,6 +50,7 @@ def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str
         painter=decoder,
         codes=visual.num_embeddings,
         places=places,
+        kept=places * 4,
         # All codes' logits while their gradients are made: they, their softmax, its gradient and theirs, in float32.
         learned=places * visual.num_embeddings * 16,
         seen=eye.num_image_tokens,

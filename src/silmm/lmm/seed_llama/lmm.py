@@ -32,7 +32,7 @@ class SeedLMM(PretrainedLMM):
 
     def __init__(self, weights: SeedWeights, adapted: Any, settings: checkpoint.Settings) -> None:
         """`adapted`: peft's model around `weights.model`."""
-        super().__init__(weights.text, weights.tokenizer, adapted, settings)
+        self.speaker, self.tokenizer, self.adapted, self.settings = weights.text, weights.tokenizer, adapted, settings
         self.weights, self.length = weights, weights.length
         self._unspoken = {*weights.ids.visual, weights.ids.start, weights.ids.end}
         self._folders = {role: path.resolve() for role, path in settings.weights.items()}

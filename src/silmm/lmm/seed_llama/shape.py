@@ -11,7 +11,7 @@ from silmm.lmm.hf import folder, pickled, pipeline
 from silmm.lmm.hf.checkpoint import Option
 from silmm.lmm.hf.parts import Group, Holding, holding
 from silmm.lmm.hf.parts import Sizes as Shapes
-from silmm.lmm.hf.shape import Shape, decoder_of
+from silmm.lmm.hf.shape import Shape, decoder_of, vae_peak
 from silmm.lmm.seed_llama import quantizer_file
 
 HUB = {  # where the weights are
@@ -23,14 +23,13 @@ PUBLISHED = quantizer_file.Sizes(
     patch=14, places=257, vision_width=1408, vision_hidden=6144, vision_layers=39, queries=32, width=768, hidden=3072,
     layers=12, every=2, codes=8192, code_width=32, blocks=4, block_hidden=3072, narrow=(256, 128, 32), embedding=1024,
 )  # fmt: skip
-MAPS = (3, 2)  # as large as the picture, that live together in the VAE's last blocks; by level's channels
 FLOAT = 4
 # The language model is loaded in all stages, what reads and paints pictures where it is needed.
 LLM = Group("language model")
 QUANTIZER = Group("picture tokenizer", dtype="float32", stages=frozenset({"images", "score"}))
 DECODER = (
-    Group("VAE", ("vae/",), "float32", frozenset({"images", "score"})),
-    Group("rest of the diffusion decoder", stages=frozenset({"images", "score"})),
+    Group("VAE", ("vae/",), "float32", frozenset({"images"})),
+    Group("rest of the diffusion decoder", stages=frozenset({"images"})),
 )
 
 
@@ -63,12 +62,13 @@ def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str
         painter=decoder,
         codes=sizes.codes,
         places=sizes.queries,
+        kept=sizes.queries * 4,
         # What the head read, once more in float32, and its slope (see silmm.kernels.selective_logps).
         learned=sizes.queries * decoder.width * (decoder.item + 4 + 4),
         seen=sizes.queries + 2,
         looked_at=rows,
         see=sizes.places * (4 * sizes.vision_width + 2 * sizes.vision_hidden) * FLOAT,
-        render=side * side * (MAPS[0] * first + MAPS[1] * second) * FLOAT,
+        render=vae_peak(first, second, side * side),
     )
 
 
