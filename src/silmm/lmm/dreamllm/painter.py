@@ -127,16 +127,17 @@ def _scheduler(file: Path, fields: Mapping[str, Any]) -> Any:
 
 def check(file: Path, found: Shapes, folder: Path, width: int) -> None:
     """Raise InputError where the file's weights do not fit the pipeline's configs, and features of `width`."""
-    same_weights(file, found, {name: tuple(t.shape) for name, t in _empty(folder, width).state_dict().items()})
+    same_weights(file, found, {name: tuple(t.shape) for name, t in empty(folder, width).state_dict().items()})
 
 
 def load(file: Path, tensors: Mapping[str, Tensor], folder: Path, width: int) -> Painter:
     """The module with these weights. Raises InputError where they are not whole."""
-    painter = _empty(folder, width)
+    painter = empty(folder, width)
     fill(painter, tensors, file)
     return painter
 
 
-def _empty(folder: Path, width: int) -> Painter:
+def empty(folder: Path, width: int) -> Painter:
+    """Without memory for its weights. Raises InputError where a config is missing or will not do."""
     with torch.device("meta"):
         return Painter(folder, width)

@@ -21,17 +21,20 @@ QUERIES = 64  # published
 PATCHES, CLIP = 256, (1024, 4096)  # published: CLIP ViT-L/14 at 224 pixels, its width and its MLP's
 HALF = 2  # bytes of a feature on the disk
 GROUPS = (
-    Group("VAE", ("stable_diffusion_head.bin/vae.",), "float32", frozenset({"images"})),
-    Group("rest of the diffusion decoder", ("stable_diffusion_head.bin/",), stages=frozenset({"images"})),
-    Group("eyes and dream queries", ("clip_vision_embedding.bin/", "dream_embedding.bin/")),
+    Group("plug-ins", ("clip_vision_embedding.bin/", "dream_embedding.bin/", "stable_diffusion_head.bin/")),
     Group("language model"),
+)
+DECODER = (
+    Group("VAE", ("vae.",), "float32", frozenset({"images"})),
+    Group("U-Net", ("unet.",), stages=frozenset({"images"})),
 )
 
 
 def holds(role: str, path: Path, dtype: str) -> Holding:
-    """What the folder of a role holds; the pipeline's has configs alone."""
+    """What the folder of a role holds. The decoder's weights are in the model's folder, and as many as its configs say:
+    others are refused at load."""
     if role == "diffusion":
-        return holding(lambda: _read_configs(path), dict, (), dtype)
+        return holding(lambda: _read_configs(path), dict, DECODER, dtype)
     return holding(lambda: _read(path), lambda: _guess(path), GROUPS, dtype)
 
 
@@ -85,20 +88,36 @@ def _read(path: Path) -> tuple[Sizes, list[Path]]:
     found = folder.check(path, family="dreamllm", model_type="dreamllm")
     sizes = {name: shape for name, (_, shape) in found.tensors.items() if "rotary_emb" not in name}
     for plugin in PLUGINS:
-        sizes |= {f"{plugin}/{name}": shape for name, shape in shapes_of(read_state(path / plugin, meta=True)).items()}
+        held = shapes_of(read_state(path / plugin, meta=True))
+        sizes |= {f"{plugin}/{name}": shape for name, shape in held.items() if not name.startswith(("unet.", "vae."))}
     return sizes, [*found.files, *(path / plugin for plugin in PLUGINS)]
 
 
 def _guess(path: Path) -> Sizes:
-    from silmm.lmm.dreamllm.weights import skeleton
+    """The language model's by config.json, the plug-ins' as they are published."""
+    import torch
+    from transformers import CLIPVisionConfig
 
-    return {name: tuple(weight.shape) for name, weight in skeleton(path).state_dict().items()}
+    from silmm.lmm.dreamllm import vision
+    from silmm.lmm.dreamllm.weights import skeleton
+    from silmm.lmm.hf.pickled import shapes_of
+
+    model = skeleton(path)
+    width = model.config.hidden_size
+    with torch.device("meta"):
+        clip = CLIPVisionConfig(
+            hidden_size=CLIP[0], intermediate_size=CLIP[1], num_hidden_layers=24, num_attention_heads=16, patch_size=14
+        )
+        seeing = shapes_of(vision.Vision(clip, width, -2).state_dict())
+    plugins = {f"{vision.FILE}/{name}": shape for name, shape in seeing.items()}
+    return shapes_of(model.state_dict()) | plugins | {"dream_embedding.bin/dream_queries": (1, QUERIES, width)}
 
 
 def _read_configs(path: Path) -> tuple[Sizes, list[Path]]:
     from silmm.lmm.dreamllm import painter
+    from silmm.lmm.hf.pickled import shapes_of
 
-    files = [path / name for name in painter.CONFIGS]
-    for file in files:
-        painter.read_config(file)
-    return {}, files
+    sizes = shapes_of(painter.empty(path, 1).state_dict())
+    return {name: shape for name, shape in sizes.items() if not name.startswith("projector.")}, [
+        path / name for name in painter.CONFIGS
+    ]
