@@ -183,7 +183,8 @@ def test_rows_of_pretrained_lmms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_peak_memory_counts_the_logits_and_their_gradients() -> None:
+    """In a process of its own."""
     size = LMM_SIZES["janus"]._replace(codes=4096)
-    peaks = [lmm_memory.measure("janus", "align", rows=rows, **size._asdict()) for rows in (4, 8)]
-    logits = 4 * 4 * size.codes * 4  # rows, tokens, codes, bytes: of one more pass of the smaller one
-    assert logits < peaks[1] - peaks[0] < 8 * logits
+    peak = lmm_memory.measure("janus", "align", rows=4, **size._asdict())
+    logits = 4 * 4 * size.codes * 4  # rows, tokens, codes, bytes: four of it live at a time
+    assert 3.5 * logits < peak < 8 * logits
