@@ -15,6 +15,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/slurm.smk"
 include: "workflow/rules/files.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/adopt.smk"

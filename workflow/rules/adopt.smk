@@ -16,7 +16,7 @@ rule adopt:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=30,
     params:
         settings=settings_of("adopt"),
@@ -40,7 +40,7 @@ rule random_weights:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         sources=lambda wildcards: source_hash(f"lmm.{wildcards.lmm}.tiny"),

@@ -18,7 +18,7 @@ rule align:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=by_size(3000, 64000),
+        mem_mb=memory(3000, 64000),
         runtime=by_size(120, 2880),
         gpu=by_size(0, 1),
     params:

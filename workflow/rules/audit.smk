@@ -18,7 +18,7 @@ rule audit:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=15,
     params:
         sources=source_hash("stages.audit"),
@@ -59,7 +59,7 @@ rule figure_audit:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         policies=audited_options,

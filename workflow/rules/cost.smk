@@ -46,7 +46,7 @@ rule figure_funnel:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         steps=lambda wildcards, input: step_options(main_iterations(), input.each),
@@ -96,7 +96,7 @@ rule figure_cost:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         steps=lambda wildcards, input: step_options(with_bases(), input.each),

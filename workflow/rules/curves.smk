@@ -23,7 +23,7 @@ rule kc_dpo_curves:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         aligned=aligned_options,

@@ -24,7 +24,7 @@ rule divdrop_grid:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=30,
     params:
         seed=SEEDS[0],

@@ -17,7 +17,7 @@ rule diversity:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=30,
     params:
         seed=SEEDS[0],
@@ -59,7 +59,7 @@ rule figure_5:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         sources=source_hash("report.divdrop_grid"),
@@ -98,7 +98,7 @@ rule figure_6:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         layers=main_layers,

@@ -17,7 +17,7 @@ rule evaluate:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=60,
     params:
         data=judged_options,

@@ -24,7 +24,7 @@ rule gallery:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=15,
     params:
         ckpts=policy_options,

@@ -17,7 +17,7 @@ rule pairs:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=15,
     params:
         settings=settings_of("pairs"),

@@ -53,7 +53,7 @@ rule paper:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         sources=source_hash("report.summarize"),

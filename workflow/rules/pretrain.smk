@@ -17,7 +17,7 @@ rule pretrain:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=memory(3000),
         runtime=120,
     params:
         settings=settings_of("pretrain"),

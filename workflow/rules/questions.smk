@@ -16,7 +16,7 @@ rule questions:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=by_size(2000, 64000),
+        mem_mb=memory(2000, 64000),
         runtime=by_size(30, 2880),
         gpu=by_size(0, 1),
     params:

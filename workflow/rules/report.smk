@@ -27,7 +27,7 @@ rule summarize:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=15,
     params:
         entries=entry_options,
@@ -58,7 +58,7 @@ rule accuracy:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         sources=source_hash("report.accuracy"),
@@ -87,7 +87,7 @@ rule contact_sheet:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         seed=SEEDS[0],
@@ -118,7 +118,7 @@ rule sample_sheet:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         seed=SEEDS[0],

@@ -16,7 +16,7 @@ rule score:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=by_size(2000, 64000),
+        mem_mb=memory(2000, 64000),
         runtime=by_size(60, 2880),
         gpu=by_size(0, 1),
     params:
@@ -41,7 +41,7 @@ rule gather:
         "../../envs/silmm.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=memory(500),
         runtime=5,
     params:
         sources=source_hash("records"),

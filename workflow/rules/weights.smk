@@ -6,6 +6,16 @@ def by_size(small, large):
     return lambda wildcards: large if is_large(wildcards.lmm) else small
 
 
+def memory(small, large=None):
+    """A resources function: megabytes, chosen as in `by_size`; each further attempt of a job asks for as many more."""
+
+    def mem_mb(wildcards, attempt):
+        chosen = large if large and is_large(wildcards.lmm) else small
+        return attempt * chosen
+
+    return mem_mb
+
+
 def is_large(lmm):
     """Whether an LMM is pretrained, and fills a GPU."""
     return lmm in arms.ADOPTED and not any(
