@@ -49,7 +49,9 @@ def test_one_version_everywhere() -> None:
 
 def test_constraints_pin_what_the_project_names() -> None:
     project = PROJECT["project"]
-    named = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"]
+    assert set(extras["cluster"]) <= set(extras["test"])
+    named = [*project["dependencies"], *extras["test"]]
     for requirement in map(Requirement, named):
         version = CONSTRAINTS[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), f"{requirement} excludes the tested {version}"
