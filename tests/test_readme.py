@@ -170,6 +170,11 @@ def on_smoke(words: list[str], folder: Path) -> list[str]:
     return [sys.executable, "-m", *words]
 
 
+def in_the_repository(words: list[str]) -> bool:
+    """Whether a command reads the config where it works."""
+    return words[0] == "snakemake" or words[:2] == ["silmm", "plan"]
+
+
 def runs_on_smoke(words: list[str]) -> bool:
     """Not those that test, train for hours, install, or set up environments; those are checked word by word above."""
     other = {"--configfile", "--config", "--use-conda", "--forcerun"}
@@ -188,18 +193,19 @@ def test_the_commands_run_on_the_smoke_config(smoke: Smoke) -> None:
     ran = []
     for words in others:
         done = subprocess.run(
-            on_smoke(words, smoke.folder), cwd=ROOT if words[0] == "snakemake" else smoke.folder, env=environment,
+            on_smoke(words, smoke.folder), cwd=ROOT if in_the_repository(words) else smoke.folder, env=environment,
             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"
         ran.append(done.stdout)
-    one_file, drawn, asked, _, _, planned, doctor = ran
+    one_file, drawn, asked, _, _, planned, taken, doctor = ran
     assert "Nothing to be done" in one_file
     assert "<- best" in drawn
     assert re.search(r"^(yes|no)  p_yes=", asked, flags=re.MULTILINE)
     assert (smoke.results / "paper/table_2.tex").is_file()
     assert (smoke.results / "gallery.html").is_file()
     assert "    align, evaluate: beta_005," in planned
+    assert re.search(r"images +750 jobs +1,440,000 ", taken)
     assert "divdrop, cpu" in doctor
 
 

@@ -64,7 +64,7 @@ def test_without_dropout_drawing_is_the_plain_model(painter: ContinuousLMM, samp
 @pytest.mark.parametrize("layers", [1, 2])
 def test_samples_depend_on_their_names_alone(painter: ContinuousLMM, site: str, positions: str, layers: int) -> None:
     sampling = Sampling(rate=0.3, layers=layers, site=site, positions=positions, noise="prompt")
-    tokens, feats = painter.draw(PROMPTS, keys(3, 4), sampling)
+    tokens, feats, _ = painter.draw(PROMPTS, keys(3, 4), sampling)
     assert feats is not None
     assert len(np.unique(feats.reshape(12, -1), axis=0)) == 12
     turned = [row[::-1] for row in keys(3, 4)[::-1]]
