@@ -68,7 +68,7 @@ def test_samples_depend_on_their_names_alone(painter: ContinuousLMM, site: str, 
     assert feats is not None
     assert len(np.unique(feats.reshape(12, -1), axis=0)) == 12
     turned = [row[::-1] for row in keys(3, 4)[::-1]]
-    tokens_turned, feats_turned = painter.draw(PROMPTS[::-1], turned, sampling)
+    tokens_turned, feats_turned, _ = painter.draw(PROMPTS[::-1], turned, sampling)
     assert feats_turned is not None
     np.testing.assert_array_equal(feats_turned[::-1, ::-1], feats)
     np.testing.assert_array_equal(tokens_turned[::-1, ::-1], tokens)
