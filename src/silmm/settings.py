@@ -190,6 +190,8 @@ class Evaluate:
     best_of: int = _doc(1, "draw best_of images for each one kept, by self-score (1 = off)", low=1)
 
 
+FOLDERS = ("weights", "chat", "visual", "diffusion")  # settings of Adopt that name one
+
 STAGES: dict[str, type] = {
     "pretrain": Pretrain,
     "adopt": Adopt,

@@ -1,5 +1,7 @@
 # Where a pretrained LMM's weights are, and what its jobs need.
 
+from silmm.settings import FOLDERS
+
 
 def by_size(small, large):
     """A resources function: what a job needs with an LMM of ShapeWorld or random weights, and with a pretrained one."""
@@ -36,9 +38,7 @@ def is_made(lmm, folder):
 def weights_of(lmm):
     """The folders of a pretrained LMM's weights, by the config's keys."""
     own = (PLANS.get(lmm) or arms.plan(config, lmm)).settings["adopt"]
-    folders = {
-        key: getattr(own, key) for key in ("weights", "chat", "visual", "diffusion")
-    }
+    folders = {key: getattr(own, key) for key in FOLDERS}
     return {key: str(Path(folder)) for key, folder in folders.items() if folder}
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from silmm.align.trainer import TEXTS
 from silmm.forecast import decoder as passes
 from silmm.forecast.lengths import Lengths
 from silmm.lmm.hf.shape import Shape
 from silmm.settings import Adopt, Align, Images
 
-TEXTS = 16  # own texts a step: silmm.align.trainer's
 COLUMNS = ("weights", "cache", "passes", "logits", "pictures", "optimiser")
 
 

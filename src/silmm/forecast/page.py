@@ -14,7 +14,7 @@ from silmm.forecast.configs import read
 from silmm.forecast.fit import RESERVE, advice
 from silmm.forecast.memory import COLUMNS, Phase, stages
 from silmm.forecast.rates import Rate, questions_of, rates
-from silmm.forecast.work import LOOP, work
+from silmm.forecast.work import LOOP, SHARDED, Work, work
 from silmm.lmm.hf.parts import Holding, Part
 from silmm.stages.adopt import options_of, weights_of
 
@@ -50,7 +50,9 @@ def page(lmm: str, plan: Plan, measured: Path, device: Device) -> Iterator[str]:
     asked = questions_of(measured, lmm)
     usual = lengths.usual() if asked is None else lengths.usual(max(1, round(asked)))
     known = "taken as usual" if asked is None else f"{asked:.1f} measured"
-    yield from _work(plan, rate, usual.questions, known, device)
+    made = work(plan, usual.questions)
+    yield f"work (questions a prompt: {usual.questions}, {known})"
+    yield from _work(made, plan.shards, rate, device)
     if lmm not in ADOPTED:
         yield "memory\n  a tiny LMM, trained here: any machine, no GPU"
         return
@@ -64,7 +66,7 @@ def page(lmm: str, plan: Plan, measured: Path, device: Device) -> Iterator[str]:
         return
     yield from _memory(lmm, settings, folders, held, family, usual, device)
     shape = family.shape(folders, options_of(lmm, settings["adopt"]), settings["adopt"].dtype, settings["adopt"].rows)
-    images = next(row.items for row in work(plan, usual.questions) if row.stage == "images")
+    images = next(row.items for row in made if row.stage == "images")
     yield "disk"
     kept = images // settings["images"].noises * shape.kept
     yield f"  {_gb(kept)} of {'visual tokens' if shape.codes else 'features'}, beside {images:,} PNG files"
@@ -90,15 +92,14 @@ def _device(memory: float | None, count: int) -> Device:
 # ---- sections --------------------------------------------------------------------------------------------------------
 
 
-def _work(plan: Plan, rate: Mapping[str, Rate], questions: int, known: str, device: Device) -> Iterator[str]:
-    yield f"work (questions a prompt: {questions}, {known})"
+def _work(made: Sequence[Work], shards: int, rate: Mapping[str, Rate], device: Device) -> Iterator[str]:
     total, complete = 0.0, True
     rows = []
-    for stage, jobs, items, unit in work(plan, questions):
+    for stage, jobs, items, unit in made:
         row = [stage, f"{jobs:,} job{'s' * (jobs != 1)}", f"{items:,}", unit]
         if stage in rate:
             seconds = items / (rate[stage].items / rate[stage].seconds)
-            at_once = min(device.number, plan.shards if stage in ("images", "score") else 1)
+            at_once = min(device.number, shards if stage in SHARDED else 1)
             total += seconds / at_once
             row.append(f"{_time(seconds / at_once)} on {at_once}, from {rate[stage].jobs} measured")
         elif stage != "pairs":

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from silmm.errors import InputError
 from silmm.lmm.hf import checkpoint
-from silmm.settings import Adopt
+from silmm.settings import FOLDERS, Adopt
 from silmm.stages.runtime import prepare
 
-FOLDERS = ("weights", "chat", "visual", "diffusion")  # settings that name one
 OPTIONS = ("side", "steps", "guidance", "features", "template")  # settings that not every family has
 
 

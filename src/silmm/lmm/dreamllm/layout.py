@@ -16,6 +16,7 @@ from typing import Any
 from silmm.errors import InputError
 from silmm.lmm.dreamllm import config as configs
 from silmm.lmm.dreamllm.config import DREAM_START, IMAGE_END, IMAGE_START, PATCH
+from silmm.lmm.hf.text import plain
 
 SYSTEM = (  # Vicuna's; the reference has a space before it
     " A chat between a curious user and an artificial intelligence assistant."
@@ -80,13 +81,6 @@ def look_ids(tokenizer: Any, question: str, patches: int) -> tuple[list[int], li
     ids = _encode(tokenizer, SYSTEM + USER + picture + plain(tokenizer, question) + ASSISTANT)
     behind = ids.index(tokenizer.convert_tokens_to_ids(IMAGE_END)) + 1
     return ids[:behind], ids[behind:]
-
-
-def plain(tokenizer: Any, text: str) -> str:
-    """A text without the names of special tokens: what a user or an LMM wrote must not open a picture."""
-    for token in tokenizer.added_tokens_decoder.values():
-        text = text.replace(token.content, " ")
-    return text
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 from collections.abc import Sequence
@@ -172,11 +171,9 @@ def _write_json(file: Path, fields: dict[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """`--out FOLDER [--seed N]`."""
-    parser = argparse.ArgumentParser(description="Write a tiny DreamLLM with random weights.")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    build(options.out, seed=options.seed)
+    from silmm.lmm.hf.tiny import command
+
+    command("DreamLLM", build, arguments)
 
 
 if __name__ == "__main__":

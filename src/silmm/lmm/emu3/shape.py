@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from silmm.lmm.hf import folder
 from silmm.lmm.hf.checkpoint import Option
-from silmm.lmm.hf.parts import Group, Holding, Sizes, holding
+from silmm.lmm.hf.parts import Group, Holding, holding_of
 from silmm.lmm.hf.shape import Shape, decoder_of
 
 HUB = {"gen": "BAAI/Emu3-Gen-hf", "chat": "BAAI/Emu3-Chat-hf"}  # where the weights are
@@ -23,21 +22,13 @@ SEEN_MAPS = 5.1  # likewise in its encoder's first
 def holds(role: str, path: Path, dtype: str) -> Holding:
     """What the folder of a role holds."""
 
-    def read() -> tuple[Sizes, list[Path]]:
-        found = folder.check(path, family="emu3", model_type="emu3")
-        return {name: shape for name, (_, shape) in found.tensors.items()}, found.files
-
-    def guess() -> Sizes:
-        from silmm.lmm.emu3.weights import skeleton
-
-        folder.read_config(path, "emu3")
-        return {name: tuple(weight.shape) for name, weight in skeleton(path).state_dict().items()}
+    from silmm.lmm.emu3.weights import skeleton
 
     groups = (
         Group("picture tokenizer", ("vqmodel.",), "float32", STAGES[role]),
         Group("language model", stages=STAGES[role]),
     )
-    return holding(read, guess, groups, dtype)
+    return holding_of(path, skeleton, groups, dtype, family="emu3")
 
 
 def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str, rows: int) -> Shape:

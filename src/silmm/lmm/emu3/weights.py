@@ -19,6 +19,7 @@ from silmm.lmm.emu3 import names
 from silmm.lmm.hf.choice import head_rows
 from silmm.lmm.hf.folder import weight_files
 from silmm.lmm.hf.text import TextModel
+from silmm.lmm.whole import refuse_unfit
 
 CLASS = "Emu3ForConditionalGeneration"
 
@@ -87,17 +88,11 @@ def skeleton(folder: Path) -> Any:
 def _load_model(folder: Path, dtype: str) -> Any:
     from transformers import Emu3ForConditionalGeneration
 
-    # Not ignored: refused here, by name. transformers' own error does not say which weights they are.
     model, found = Emu3ForConditionalGeneration.from_pretrained(
         folder, dtype=dtype, attn_implementation="sdpa", use_safetensors=True, local_files_only=True,
         output_loading_info=True, ignore_mismatched_sizes=True,
     )  # fmt: skip
-    problems = [f"{name} is missing" for name in sorted(found["missing_keys"])]
-    problems += [f"{name} is unexpected" for name in sorted(found["unexpected_keys"])]
-    problems += [f"{n} is {list(own)}, not {list(wanted)}" for n, own, wanted in sorted(found["mismatched_keys"])]
-    if problems:
-        more = f" and {len(problems) - 3} more" * (len(problems) > 3)
-        raise InputError(f"{folder}: {'; '.join(problems[:3])}{more}: expected the weights of {CLASS}, all of them")
+    refuse_unfit(folder, found, CLASS)
     if dtype != "float32":
         _load_visual(model.model.vqmodel.float(), folder)
     return model

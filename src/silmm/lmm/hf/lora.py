@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from silmm import rng as keyed
 from silmm.errors import InputError
+from silmm.lmm.whole import differences, listed
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # peft's own names
 
@@ -101,16 +102,8 @@ def restore(model: Any, folder: Path) -> None:
         if found.get(key) != value:
             raise InputError(f"{file}: {key} is {found.get(key)!r}, but config.json beside it says {value}")
     shapes = {name: tuple(t.shape) for name, t in weights(model).items()}
-    problems = [f"{name} is missing" for name in shapes if name not in kept]
-    problems += [f"{name} is unexpected" for name in kept if name not in shapes]
-    problems += [
-        f"{name} is {list(kept[name].shape)}, not {list(shape)}"
-        for name, shape in shapes.items()
-        if name in kept and tuple(kept[name].shape) != shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 3} more" * (len(problems) > 3)
-        raise InputError(f"{folder / WEIGHTS}: {'; '.join(problems[:3])}{more}: the adapter is of another model")
+    if problems := differences({name: tuple(t.shape) for name, t in kept.items()}, shapes):
+        raise InputError(f"{folder / WEIGHTS}: {listed(problems)}: the adapter is of another model")
     _put(model, kept)
 
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from silmm.errors import InputError
+from silmm.lmm.hf import folder
 from silmm.lmm.hf.shape import ITEMS
 
 Sizes = Mapping[str, tuple[int, ...]]  # shape of each weight, by name
@@ -52,6 +53,23 @@ def holding(
             return Holding([], str(error), grouped(guess(), groups, dtype))
         except InputError:
             return Holding([], str(error), [])
+
+
+def holding_of(
+    path: Path, skeleton: Callable[[Path], Any], groups: Iterable[Group], dtype: str, *, family: str
+) -> Holding:
+    """What a folder in transformers' own layout holds, whose model_type is the family's name; without weights, what the
+    `skeleton` that its config.json makes has."""
+
+    def read() -> tuple[Sizes, list[Path]]:
+        found = folder.check(path, family=family, model_type=family)
+        return {name: shape for name, (_, shape) in found.tensors.items()}, found.files
+
+    def guess() -> Sizes:
+        folder.read_config(path, family)
+        return {name: tuple(weight.shape) for name, weight in skeleton(path).state_dict().items()}
+
+    return holding(read, guess, groups, dtype)
 
 
 def grouped(sizes: Sizes, groups: Iterable[Group], dtype: str) -> list[Part]:

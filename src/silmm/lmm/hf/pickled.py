@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from silmm.errors import InputError
-
-Shapes = Mapping[str, tuple[int, ...]]
+from silmm.lmm.whole import Shapes as Shapes
+from silmm.lmm.whole import differences, listed
 
 
 def read_state(file: Path, *, meta: bool = False) -> dict[str, Tensor]:
@@ -46,16 +46,8 @@ def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 def same_weights(where: Path, found: Shapes, wanted: Shapes) -> None:
     """InputError that names the first three weights that are missing, unexpected or misshapen."""
-    problems = [f"{name} is missing" for name in wanted if name not in found]
-    problems += [f"{name} is unexpected" for name in found if name not in wanted]
-    problems += [
-        f"{name} is {list(found[name])}, not {list(shape)}"
-        for name, shape in wanted.items()
-        if name in found and found[name] != shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 3} more" * (len(problems) > 3)
-        raise InputError(f"{where}: {'; '.join(problems[:3])}{more}: it is of another model, or of another version")
+    if problems := differences(found, wanted):
+        raise InputError(f"{where}: {listed(problems)}: it is of another model, or of another version")
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from silmm.errors import InputError
 from silmm.lmm.hf.folder import fingerprint_of, read_header
+from silmm.lmm.whole import refuse_unfit
 
 if TYPE_CHECKING:
     import torch
@@ -86,12 +87,7 @@ def _load_part(folder: Path, module: str, name: str, dtype: str) -> torch.nn.Mod
         folder, use_safetensors=True, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True,
         **{kind: getattr(torch, dtype)},
     )  # fmt: skip
-    problems = [f"{key} is missing" for key in sorted(found["missing_keys"])]
-    problems += [f"{key} is unexpected" for key in sorted(found["unexpected_keys"]) if not key.endswith(COUNTED)]
-    problems += [f"{key} is {list(own)}, not {list(wanted)}" for key, own, wanted in sorted(found["mismatched_keys"])]
-    if problems:
-        more = f" and {len(problems) - 3} more" * (len(problems) > 3)
-        raise InputError(f"{folder}: {'; '.join(problems[:3])}{more}: expected the weights of {name}, all of them")
+    refuse_unfit(folder, found, name, ignored=COUNTED)
     return model.requires_grad_(False).eval()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,3 +115,15 @@ def yes_no_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
             )
         found.append(sorted(single))
     return found[0], found[1]
+
+
+def plain(tokenizer: Any, text: str) -> str:
+    """A text without the names of added tokens: what a user or an LMM wrote must not open a picture."""
+    return without(text, (token.content for token in tokenizer.added_tokens_decoder.values()))
+
+
+def without(text: str, names: Iterable[str]) -> str:
+    """A text with a space in the place of each name."""
+    for name in names:
+        text = text.replace(name, " ")
+    return text

@@ -5,7 +5,9 @@ Both are for tests and for trying a workflow: what such a model says and draws m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -72,3 +74,12 @@ def lean(decoder: Any, head: Any, logits_V: Tensor, *others: Any) -> None:
             linear.weight[0] = 0
     scale = width**0.5 * constant / (constant**2 + width * float(decoder.embed_tokens.weight[:, 1:].var())) ** 0.5
     head.weight[:, 0] = logits_V / scale
+
+
+def command(title: str, build: Callable[..., None], arguments: Sequence[str] | None) -> None:
+    """`--out FOLDER [--seed N]`: build a tiny one there."""
+    parser = argparse.ArgumentParser(description=f"Write a tiny {title} with random weights.")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    build(options.out, seed=options.seed)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from silmm.errors import InputError
+from silmm.lmm.hf.text import without
 
 
 def draw_ids(processor: Any, prompt: str) -> list[int]:
@@ -55,10 +56,7 @@ def conversation(processor: Any, text: str, *, image: bool = False) -> str:
 
 def plain(tokenizer: Any, text: str) -> str:
     """A text without the names of special tokens: what a user or an LMM wrote must not open a picture."""
-    for token in tokenizer.added_tokens_decoder.values():
-        if token.special:
-            text = text.replace(token.content, " ")
-    return text
+    return without(text, (token.content for token in tokenizer.added_tokens_decoder.values() if token.special))
 
 
 def check_template(folder: Path, processor: Any) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from silmm.lmm.hf import folder
 from silmm.lmm.hf.checkpoint import Option
-from silmm.lmm.hf.parts import Group, Holding, Sizes, holding
+from silmm.lmm.hf.parts import Group, Holding, holding_of
 from silmm.lmm.hf.shape import ITEMS, Shape, decoder_of
 
 HUB = {"model": "deepseek-community/Janus-Pro-7B"}  # where the weights are
@@ -21,17 +20,9 @@ GROUPS = (
 def holds(role: str, path: Path, dtype: str) -> Holding:
     """What the folder of a role holds."""
 
-    def read() -> tuple[Sizes, list[Path]]:
-        found = folder.check(path, family="janus", model_type="janus")
-        return {name: shape for name, (_, shape) in found.tensors.items()}, found.files
+    from silmm.lmm.janus.weights import skeleton
 
-    def guess() -> Sizes:
-        from silmm.lmm.janus.weights import skeleton
-
-        folder.read_config(path, "janus")
-        return {name: tuple(weight.shape) for name, weight in skeleton(path).state_dict().items()}
-
-    return holding(read, guess, GROUPS, dtype)
+    return holding_of(path, skeleton, GROUPS, dtype, family="janus")
 
 
 def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str, rows: int) -> Shape:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -119,13 +118,11 @@ def _level(model) -> None:  # type: ignore[no-untyped-def]
     model.model.generation_head.vision_head.bias -= model.model.generation_head(hidden).mean((0, 1))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """`--out FOLDER [--seed N]`."""
-    parser = argparse.ArgumentParser(description="Write a tiny Janus with random weights.")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    build(options.out, seed=options.seed)
+    from silmm.lmm.hf.tiny import command
+
+    command("Janus", build, arguments)
 
 
 if __name__ == "__main__":

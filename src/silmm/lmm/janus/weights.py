@@ -10,6 +10,7 @@ import torch
 
 from silmm.errors import InputError
 from silmm.lmm.hf.text import TextModel
+from silmm.lmm.whole import refuse_unfit
 
 CLASS = "JanusForConditionalGeneration"
 TAKE = "take the files of deepseek-community/Janus-Pro-1B or -7B"
@@ -111,9 +112,5 @@ def _load_model(folder: Path, dtype: str) -> Any:
     except RuntimeError as error:  # misshapen weights
         reason = " ".join(str(error).split())
         raise InputError(f"{folder}: weights that do not fit its config.json ({reason}): {TAKE}") from error
-    problems = [f"{name} is missing" for name in sorted(found["missing_keys"])]
-    problems += [f"{name} is unexpected" for name in sorted(found["unexpected_keys"])]
-    if problems:
-        more = f" and {len(problems) - 3} more" * (len(problems) > 3)
-        raise InputError(f"{folder}: {'; '.join(problems[:3])}{more}: expected the weights of {CLASS}, all of them")
+    refuse_unfit(folder, found, CLASS)
     return model

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from silmm.lmm.hf.text import plain
 from silmm.lmm.seed_llama.names import END, START
 
 TEMPLATES = {"vicuna": "USER: {}\nASSISTANT:", "llama2": "[INST] {} [/INST]\n"}
@@ -36,14 +37,6 @@ def look_ids(tokenizer: Any, template: str, question: str) -> tuple[list[int], l
     text = _turn(tokenizer, template, START + END + plain(tokenizer, question))
     before, _, after = text.partition(END)
     return _encode(tokenizer, before), _encode(tokenizer, after)
-
-
-def plain(tokenizer: Any, text: str) -> str:
-    """A text without the names of special tokens: what a user or an LMM wrote must not open a picture."""
-    for token in tokenizer.added_tokens_decoder.values():
-        if token.content in text:
-            text = text.replace(token.content, " ")
-    return text
 
 
 def _turn(tokenizer: Any, template: str, said: str) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,11 +96,9 @@ def _sharpen(model: Any, visual: list[int]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """`--out FOLDER [--seed N]`."""
-    parser = argparse.ArgumentParser(description="Write a tiny SEED-LLaMA with random weights.")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    build(options.out, seed=options.seed)
+    from silmm.lmm.hf.tiny import command
+
+    command("SEED-LLaMA", build, arguments)
 
 
 if __name__ == "__main__":

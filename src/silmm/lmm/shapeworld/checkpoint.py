@@ -17,6 +17,7 @@ from silmm.lmm.shapeworld.base import ShapeWorldLMM
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
 from silmm.lmm.shapeworld.model import ShapeWorldLlama
 from silmm.lmm.shapeworld.vq import VQTokenizer
+from silmm.lmm.whole import differences, listed
 
 FAMILY = "shapeworld_discrete"
 _FRONT = """---
@@ -88,15 +89,7 @@ def fill(module: torch.nn.Module, file: Path, hint: str = "") -> None:
         weights = load_file(str(file))
     except SafetensorError as error:
         raise InputError(f"{file}: not a safetensors file ({error})") from error
-    own = module.state_dict()
-    problems = [f"{k} is missing" for k in own if k not in weights]
-    problems += [f"{k} is unexpected" for k in weights if k not in own]
-    problems += [
-        f"{k} is {list(weights[k].shape)}, not {list(own[k].shape)}"
-        for k in own
-        if k in weights and weights[k].shape != own[k].shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 5} more" * (len(problems) > 5)
-        raise InputError(f"{file}: {'; '.join(problems[:5])}{more}{hint and f' ({hint})'}")
+    shapes, own = ({k: tuple(t.shape) for k, t in one.items()} for one in (weights, module.state_dict()))
+    if problems := differences(shapes, own):
+        raise InputError(f"{file}: {listed(problems, most=5)}{hint and f' ({hint})'}")
     module.load_state_dict(weights)
