@@ -25,7 +25,7 @@ SNAKEMAKE := snakemake --cores $(CORES)
 MANY := --max-jobs-per-timespan 1000/10s
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install reproduce test study pretrain figures report bench lint clean-venv
+.PHONY: help install reproduce test drills study pretrain figures report bench lint clean-venv
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,8 +43,14 @@ $(INSTALLED): constraints.txt pyproject.toml setup.py $(wildcard csrc/*)
 reproduce: $(INSTALLED) ## the ShapeWorld loop with the default settings: results/summary.csv and figures
 	$(SNAKEMAKE)
 
+ifneq ($(TORCH_INDEX),)
+test: export PIP_EXTRA_INDEX_URL := $(TORCH_INDEX)# tests/conda installs torch in an environment of its own
+endif
 test: $(INSTALLED) ## the test suite, on two cores
 	python -m pytest -n 2
+
+drills: $(INSTALLED) ## what takes too long for the test suite: kills at random, fuzzing (hours); results/drills.json
+	python -m pytest --drills results/drills.json
 
 study: $(INSTALLED) ## all of it with three seeds, bases of two trained on the spot (hours): docs/study/
 	$(SNAKEMAKE) all figures --configfile config/study.yaml $(MANY)
@@ -66,13 +72,15 @@ bench: $(INSTALLED) ## time kernels and stages against the plain way to do them,
 	python -m bench.trunk --continuous checkpoints/continuous_seed0
 	python -m bench.lmms --device cpu
 	python -m bench.lmm_memory
+	python -m bench.judges $(if $(SILMM_BENCHMARKS),--data $(SILMM_BENCHMARKS)/dsg-1k)
 	python -m bench.plot
 
-lint: $(INSTALLED) ## style, types, and the workflow's format
+lint: $(INSTALLED) ## style, types, and the workflow: its format, and what Snakemake finds
 	ruff check .
 	ruff format --check .
 	mypy src
 	snakefmt --check Snakefile workflow
+	snakemake --lint
 
 clean-venv: ## remove the environment
 	rm -rf $(VENV)

@@ -1,7 +1,8 @@
-"""Settings that must be in place before torch is imported, and the one smoke run that several tests look at."""
+"""What must be set before torch is imported, the drills, and the one smoke run that several tests look at."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from .workflow.conftest import ROOT, run_snakemake
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors are slower on several threads
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("SILMM_GPU", "share")  # a test that holds a GPU starts commands that would wait for it
 if not Path("/dev/nvidiactl").exists():  # no GPU: Triton's kernels run in its interpreter
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when a kernel is defined, Triton's own ones included
 SMOKE = ("--configfile", "config/smoke.yaml")
@@ -36,3 +38,47 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
         pytest.skip("no base checkpoint to start from")
     folder = tmp_path_factory.mktemp("smoke")
     return Smoke(folder, run_snakemake(ROOT, folder, "--cores", "all", *SMOKE).stdout)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--drills",
+        type=Path,
+        metavar="FILE",
+        help="run the long drills alone, which are left out otherwise, and write what they found to this JSON file",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if file := config.getoption("--drills"):
+        config.pluginmanager.register(DrillReport(file))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Drills run when they are asked for, and then nothing else does."""
+    drilling = config.getoption("--drills") is not None
+    left_out = [item for item in items if bool(item.get_closest_marker("drill")) != drilling]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+class DrillReport:
+    """Collects each drill's name, outcome and seconds, and the figure that it recorded (`record_property`)."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.rows: list[dict[str, object]] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Written after every drill: an interrupted run keeps those that it did."""
+        if report.when != "call" and not report.failed:
+            return
+        row = {
+            "name": report.nodeid.removeprefix("tests/"),
+            "passed": report.passed,
+            "seconds": round(report.duration, 1),
+            "figure": dict(report.user_properties).get("figure"),
+        }
+        self.rows.append(row)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(self.rows, indent=1) + "\n", encoding="utf-8")

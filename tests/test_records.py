@@ -104,7 +104,7 @@ def prompt_line(**changes: Any) -> str:
         (prompt_line(prompt="absent"), "field 'prompt' is missing"),
         (prompt_line(score=1), "field 'score' is unknown"),
         (prompt_line(id="p000"), "field 'id' is 'p000': this id was there before"),
-        (prompt_line(id="../p"), "field 'id' is '../p': expected letters"),
+        (prompt_line(id="../p"), "field 'id' is '../p': expected an id: at most 100 letters"),
         ('{"id": "p9", "cat\n', "not JSON"),
         ('"p9"\n', "the line is 'p9': expected an object"),
         ("\n", "not JSON"),

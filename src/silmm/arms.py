@@ -30,7 +30,11 @@ SHAPEWORLD = ("discrete", "continuous")  # trained here, and judged by the oracl
 ADOPTED = ("dreamllm", "emu3", "janus", "seed_llama")  # pretrained LMMs of the open world: no oracle judges them
 LMMS = (*SHAPEWORLD, *ADOPTED)
 OF_LMM = ("main", "arms", "ablations", "figures", *STAGES)  # what an LMM's own section may change
-KEYS = ("lmms", "seeds", "shards", "iterations", "control_iterations", "shipped", "pathvars", *OF_LMM, *LMMS)
+_OF_RUN = ("lmms", "seeds", "shards", "iterations", "control_iterations", "shipped", "avoid", "benchmarks", "pathvars")
+KEYS = (*_OF_RUN, *OF_LMM, *LMMS)
+
+NAME = "[a-z][a-z0-9_]*"  # of an arm or a figure: parts of file names, and of commands
+RESULTS = r"[\w./+=@%,:][\w./+=@%,:-]*"  # of the results' folder, which rules write into commands as it is
 
 # What a stage reads of its own iteration; every one reads the policy that came before, too.
 _INPUTS: dict[str, tuple[str, ...]] = {
@@ -98,7 +102,7 @@ class Plan:
     def options(self, stage: str, arm: str | None = None) -> str:
         """The command line options that hand a stage its settings, all of them, in the order of the fields."""
         settings = self.arms[arm].settings[stage] if arm else self.settings[stage]
-        return " ".join(_option(stage, f.name, getattr(settings, f.name)) for f in dataclasses.fields(settings))
+        return " ".join(option(stage, f.name, getattr(settings, f.name)) for f in dataclasses.fields(settings))
 
     def _fingerprint(self, arm: str, iteration: int, stage: str) -> str:
         """A hash of everything that a file depends on; equal for two arms exactly when their files are the same."""
@@ -128,11 +132,12 @@ def flag(stage: str, field: str) -> str:
     return "--n-prompts" if (stage, field) == ("evaluate", "prompts") else "--" + field.replace("_", "-")
 
 
-def _option(stage: str, field: str, value: Any) -> str:
-    option = flag(stage, field)
+def option(stage: str, field: str, value: Any) -> str:
+    """A settings field on the command line."""
+    name = flag(stage, field)
     if isinstance(value, bool):
-        return option if value else "--no-" + option[2:]
-    return f"{option} {shlex.quote(','.join(value) if isinstance(value, tuple) else str(value))}"
+        return name if value else "--no-" + name[2:]
+    return f"{name} {shlex.quote(','.join(value) if isinstance(value, tuple) else str(value))}"
 
 
 def typed(config: Any) -> Any:
@@ -172,16 +177,27 @@ def plans(config: Mapping[str, Any]) -> dict[str, Plan]:
 
 
 def plan(config: Mapping[str, Any], lmm: str = LMMS[0]) -> Plan:
-    """Check the config and return the plan of one LMM; InputError names the key, its value, and what it should be.
+    """Check the config and return the plan of one LMM; InputError names the key, its value, and what it should be, on
+    one line.
 
     The section with the LMM's name changes the general sections, key by key. An arm that is null does not run: that is
     how one config file, or one LMM, takes away an arm of another.
     """
+    try:
+        return _checked(config, lmm)
+    except InputError as error:
+        line = " ".join(str(error).split())
+        raise InputError(line if len(line) <= 600 else f"{line[:200]} ... {line[-350:]}") from None
+
+
+def _checked(config: Mapping[str, Any], lmm: str) -> Plan:
     for key in config:
         if key not in KEYS:
             raise InputError(f"config: unknown key '{key}'; known are {', '.join(KEYS)}")
     _list(config, "lmms", str, LMMS)
-    own = _section(config, lmm)
+    _check_results(section_of(config, "pathvars"))
+    _check_avoid(config.get("avoid"))
+    own = section_of(config, lmm)
     for key in own:
         if key not in of_lmm(lmm):
             raise InputError(f"config: unknown key '{lmm}.{key}'; known are {', '.join(of_lmm(lmm))}")
@@ -193,6 +209,21 @@ def plan(config: Mapping[str, Any], lmm: str = LMMS[0]) -> Plan:
     if lmm in ADOPTED:
         _check_adopted(made, lmm)
     return made
+
+
+def _check_results(pathvars: Mapping[str, Any]) -> None:
+    """InputError for a folder of results that a shell would take for more than a name: rules write it as it is."""
+    for key, folder in pathvars.items():
+        if key != "results":
+            raise InputError(f"config: unknown key 'pathvars.{key}'; known is results")
+        if not isinstance(folder, str) or not re.fullmatch(RESULTS, folder):
+            rule = "must be a folder's name of letters, digits and ./_-+=@%,: alone (no spaces, no quotes)"
+            raise InputError(f"config: pathvars.results is {folder!r}: {rule}")
+
+
+def _check_avoid(paths: Any) -> None:
+    if paths is not None and not (isinstance(paths, list) and all(isinstance(path, str) and path for path in paths)):
+        raise InputError(f"config: avoid is {paths!r}: must be a list of files or folders of benchmark prompts")
 
 
 def _check_adopted(made: Plan, lmm: str) -> None:
@@ -214,14 +245,14 @@ def _merged(general: Any, own: Any) -> Any:
 
 
 def _plan(config: Mapping[str, Any], lmm: str) -> Plan:
-    settings = {stage: _settings(stage, _section(config, stage), stage) for stage in STAGES}
+    settings = {stage: _settings(stage, section_of(config, stage), stage) for stage in STAGES}
     iterations = _whole(config, "iterations", 1)
     controls = min(iterations, _whole(config, "control_iterations", 1))
-    unasked = {name: own for name, own in _section(config, "arms").items() if own is not None}
-    ablations = {name: own for name, own in _section(config, "ablations").items() if own is not None}
+    unasked = {name: own for name, own in section_of(config, "arms").items() if own is not None}
+    ablations = {name: own for name, own in section_of(config, "ablations").items() if own is not None}
     changes = ablations | unasked
     main = config.get("main")
-    if main not in unasked:
+    if not isinstance(main, str) or main not in unasked:
         raise InputError(f"config: main is {main!r}: must be one of the arms ({', '.join(map(str, unasked))})")
     names = sorted(changes, key=lambda name: (name != main, name not in unasked, str(name)))
     last = {name: iterations if name == main else controls if name in unasked else 1 for name in names}
@@ -233,19 +264,21 @@ def _plan(config: Mapping[str, Any], lmm: str) -> Plan:
         shards=_whole(config, "shards", 1),
         settings=settings,
         arms=arms,
-        shipped=_shipped(_section(config, "shipped")).get(lmm, {}),
+        shipped=_shipped(section_of(config, "shipped")).get(lmm, {}),
         figures=_figures(config, arms),
     )
 
 
 def _figures(config: Mapping[str, Any], arms: Mapping[str, Arm]) -> dict[str, tuple[str, ...]]:
     """{figure: arms, perhaps with an iteration}; a figure of null, or one of an arm that is null, is left out."""
-    gone = {name for key in ("arms", "ablations") for name in _section(config, key)} - set(arms)
+    gone = {name for key in ("arms", "ablations") for name in section_of(config, key)} - set(arms)
     found = {}
-    for figure, words in _section(config, "figures").items():
+    for figure, words in section_of(config, "figures").items():
         if words is None or (isinstance(words, list) and gone & {str(word).partition("@")[0] for word in words}):
             continue
         where = f"figures.{figure}"
+        if not re.fullmatch(NAME, str(figure)):
+            raise InputError(f"config: {where[:60]!r}: a figure's name is lower case letters, digits and '_'")
         if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
             raise InputError(f"config: {where} is {words!r}: must be a list of arms")
         for word in words:
@@ -260,7 +293,7 @@ def _figures(config: Mapping[str, Any], arms: Mapping[str, Arm]) -> dict[str, tu
 
 def _arm(name: Any, changes: Any, settings: Mapping[str, Any], iterations: int, unasked: bool) -> Arm:
     where = f"{'arms' if unasked else 'ablations'}.{name}"
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) or name == "base":
+    if not re.fullmatch(NAME, str(name)) or name == "base":
         raise InputError(f"config: {where}: an arm's name is lower case letters, digits and '_', and not 'base'")
     if not isinstance(changes, Mapping):
         raise InputError(f"config: {where} is {changes!r}: must be a mapping of stages ({{}} for no change)")
@@ -273,7 +306,7 @@ def _arm(name: Any, changes: Any, settings: Mapping[str, Any], iterations: int, 
     if extra := [key for key in changes if not train and key not in ("train", "evaluate")]:
         raise InputError(f"config: {where}.{extra[0]} has no effect: an arm that does not train is only evaluated")
     own = {
-        stage: _settings(stage, _section(changes, stage, where + "."), f"{where}.{stage}", settings[stage])
+        stage: _settings(stage, section_of(changes, stage, where + "."), f"{where}.{stage}", settings[stage])
         for stage in ARM_STAGES
     }
     return Arm(name, own, train, iterations if train else 1, unasked)
@@ -286,7 +319,7 @@ def _settings(stage: str, section: Mapping[str, Any], where: str, base: Any = No
     for key in section:
         if key not in hints:
             raise InputError(f"config: unknown key '{where}.{key}'; known are {', '.join(hints)}")
-    values = {key: _value(value, hints[key], f"{where}.{key}") for key, value in section.items()}
+    values = {key: value_of(value, hints[key], f"{where}.{key}") for key, value in section.items()}
     settings = dataclasses.replace(base, **values)
     try:
         check(settings)
@@ -295,15 +328,16 @@ def _settings(stage: str, section: Mapping[str, Any], where: str, base: Any = No
     return settings
 
 
-def _value(value: Any, hint: Any, where: str) -> Any:
+def value_of(value: Any, hint: Any, where: str) -> Any:
     """A config value as the type of its field: whole numbers are numbers too, nothing else is converted."""
     if typing.get_origin(hint) is tuple:
         if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise InputError(f"config: {where} is {value!r}: must be a list of texts")
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < 2**63:
         return float(value)
-    if type(value) is not hint or (hint is float and not math.isfinite(value)):
+    wild = (type(value) is int and abs(value) >= 2**63) or (type(value) is float and not math.isfinite(value))
+    if type(value) is not hint or wild:
         kind = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[hint]
         raise InputError(f"config: {where} is {value!r}: must be {kind}")
     return value
@@ -314,7 +348,8 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _section(config: Mapping[str, Any], key: str, prefix: str = "") -> Mapping[str, Any]:
+def section_of(config: Mapping[str, Any], key: str, prefix: str = "") -> Mapping[str, Any]:
+    """The mapping that is a key's value, {} where there is none; InputError for anything else."""
     section = config.get(key)
     if section is None:
         return {}
@@ -347,7 +382,7 @@ def _shipped(section: Mapping[str, Any]) -> dict[str, dict[int, str]]:
     """{lmm: {seed: folder}}; a folder of null is left out: it says that there is none."""
     folders: dict[str, dict[int, str]] = {lmm: {} for lmm in SHAPEWORLD}
     for lmm in section:
-        for seed, folder in _section(section, lmm, "shipped.").items():
+        for seed, folder in section_of(section, lmm, "shipped.").items():
             where = f"shipped.{lmm}.{seed}"
             if not str(seed).isdecimal() or lmm not in SHAPEWORLD or not (folder is None or isinstance(folder, str)):
                 raise InputError(f"config: {where} is {folder!r}: must be LMM: {{SEED: FOLDER}}")

@@ -57,10 +57,15 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     _sync(path.parent)
 
 
+def temporary_name(path: Path) -> Path:
+    """What `path` is called while it is written."""
+    return path.with_name(_PREFIX + path.name)
+
+
 def _fresh(path: Path) -> Path:
     """The temporary name of `path`, with the leftover of a killed writer removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(_PREFIX + path.name)
+    temporary = temporary_name(path)
     _remove(temporary)
     return temporary
 

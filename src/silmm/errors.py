@@ -5,5 +5,13 @@ class InputError(ValueError):
     """What the user gave (an option, a config value, a checkpoint, a file) is wrong."""
 
 
+class TextError(InputError):
+    """A prompt or a question that an LMM cannot take: it is too long, or has words that it does not know."""
+
+
+class TokensError(InputError):
+    """Visual tokens of a picture that an LMM cannot take: another one drew them."""
+
+
 class RecordError(InputError):
     """A stage file is missing, damaged, or not what its schema says."""

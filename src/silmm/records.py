@@ -19,6 +19,7 @@ from silmm.atomic import atomic_dir, atomic_file
 from silmm.errors import InputError, RecordError
 from silmm.schemas import (
     AUDIT,
+    BENCHMARK,
     DIVERSITY,
     EVAL,
     INDEX,
@@ -35,7 +36,7 @@ from silmm.schemas import (
     QuestionStats,
     Table,
 )
-from silmm.typed_json import one_of, parse, short
+from silmm.typed_json import is_text, one_of, parse, short
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,10 +44,11 @@ if TYPE_CHECKING:
 __all__ = ["EVAL", "INDEX", "PAIRS", "SCORES", "EvalStats", "InputError", "Metric", "Prompt", "PromptQuestions"]
 __all__ += ["PromptStats", "Question", "RecordError", "Table", "atomic_dir", "atomic_file", "gather", "read_json"]
 __all__ += ["AlignStats", "PairStats", "QuestionStats", "read_jsonl", "read_table", "write_json", "write_jsonl"]
-__all__ += ["AUDIT", "DIVERSITY", "write_table"]
+__all__ += ["AUDIT", "BENCHMARK", "DIVERSITY", "write_table"]
 
 Row = TypeVar("Row")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # prompt ids are parts of file names
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # prompt ids are parts of file names, which end at 255
+_AN_ID = "expected an id: at most 100 letters, digits, '.', '_' and '-', the first a letter or a digit"
 
 
 def write_table(path: Path, columns: Mapping[str, Any] | pa.Table, schema: Table) -> None:
@@ -60,7 +62,7 @@ def write_table(path: Path, columns: Mapping[str, Any] | pa.Table, schema: Table
         try:
             arrays = [pa.array(columns[name], type=_arrow(kind)) for name, kind in schema.columns.items()]
             columns = pa.table(arrays, names=list(schema.columns))
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
             raise RecordError(f"{path}: {_line(error)}") from error
     _check_table(path, columns, schema, hint="")
     with atomic_file(path) as temporary:
@@ -73,11 +75,11 @@ def read_table(path: Path, schema: Table) -> pa.Table:
     import pyarrow.parquet as pq
 
     hint = _hint(schema.stage)
-    if not Path(path).is_file():
-        raise RecordError(f"{path}: no such file; run the stage that makes it (silmm {schema.stage})")
+    _refuse_no_file(path, schema.stage)
     try:
         table = pq.read_table(path, partitioning=None)
-    except (pa.ArrowInvalid, OSError) as error:
+        table.validate(full=True)  # texts are UTF-8
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path}: not a readable parquet file ({_line(error)}){hint}") from error
     _check_table(path, table, schema, hint)
     return table
@@ -97,15 +99,16 @@ def _check_table(path: Path, table: pa.Table, schema: Table, hint: str) -> None:
 
     if table.column_names != list(schema.columns):
         raise RecordError(
-            f"{path}: columns are {', '.join(table.column_names)}: expected {', '.join(schema.columns)}{hint}"
+            f"{path}: columns are {_listed(table.column_names)}: expected {', '.join(schema.columns)}{hint}"
         )
     for name, kind in schema.columns.items():
         column = table[name]
         if column.type != _arrow(kind):
             raise RecordError(f"{path}: column '{name}' is {column.type}: expected {kind}{hint}")
-        if column.null_count:
+        if column.null_count and name not in schema.optional:
             raise RecordError(f"{path}: column '{name}' has {column.null_count} missing values{hint}")
-        if kind.startswith("float") and not pc.all(pc.is_finite(column), min_count=0).as_py():
+        finite = pc.all(pc.is_finite(column.drop_null()), min_count=0) if kind.startswith("float") else None
+        if finite is not None and not finite.as_py():
             raise RecordError(f"{path}: column '{name}' has values that are not finite{hint}")
     for name in schema.probabilities if table.num_rows else ():
         low, high = (pc.min_max(table[name])[end].as_py() for end in ("min", "max"))
@@ -113,11 +116,14 @@ def _check_table(path: Path, table: pa.Table, schema: Table, hint: str) -> None:
             raise RecordError(f"{path}: column '{name}' spans {low:g} to {high:g}: expected probabilities{hint}")
     for name, allowed in schema.choices.items():
         if unknown := sorted(set(table[name].unique().to_pylist()) - set(allowed)):
-            raise RecordError(f"{path}: column '{name}' has {unknown[0]!r}: {one_of(allowed)}{hint}")
+            raise RecordError(f"{path}: column '{name}' has {short(unknown[0])}: {one_of(allowed)}{hint}")
+    for name in schema.ids:
+        if strange := [value for value in table[name].unique().to_pylist() if not _ID.fullmatch(value)]:
+            raise RecordError(f"{path}: column '{name}' has {short(strange[0])}: {_AN_ID}{hint}")
     counts = table.group_by(list(schema.key)).aggregate([([], "count_all")])
     if counts.num_rows != table.num_rows:
         twice = counts.filter(pc.greater(counts["count_all"], 1)).to_pylist()[0]
-        raise RecordError(f"{path}: duplicate row {', '.join(f'{k}={twice[k]}' for k in schema.key)}{hint}")
+        raise RecordError(f"{path}: duplicate row {', '.join(f'{k}={_cut(twice[k])}' for k in schema.key)}{hint}")
 
 
 def _arrow(kind: str) -> pa.DataType:
@@ -133,9 +139,12 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write dataclass rows, one a line, keys in the order of the fields; RecordError when a row breaks its schema."""
     rows = list(rows)
     _check_rows(path, rows, "")
+    lines = [json.dumps(dataclasses.asdict(row), ensure_ascii=False, allow_nan=False) for row in rows]
+    for number, line in enumerate(lines, 1):
+        if not is_text(line):
+            raise RecordError(f"{path}:{number}: holds half of a surrogate pair, which is no character of UTF-8")
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        for row in rows:
-            stream.write(json.dumps(dataclasses.asdict(row), ensure_ascii=False, allow_nan=False) + "\n")
+        stream.writelines(line + "\n" for line in lines)
 
 
 def read_jsonl(path: Path, kind: type[Row]) -> list[Row]:
@@ -145,13 +154,18 @@ def read_jsonl(path: Path, kind: type[Row]) -> list[Row]:
     rows: list[Row] = []
     for number, line in enumerate(_text(path, stage).split("\n")[:-1], 1):
         rows.append(typing.cast(Row, _parse(line, kind, f"{path}:{number}", hint)))
+    if not rows:
+        raise RecordError(f"{path}: empty, expected a line of JSON for each prompt{hint}")
     _check_rows(path, rows, hint)
     return rows
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file with sorted keys; dataclasses and numpy scalars become plain values, NaN is refused."""
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain)
+    try:
+        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain)
+    except ValueError as error:
+        raise RecordError(f"{path}: not written: {error}") from None
     with atomic_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -163,15 +177,20 @@ def read_json(path: Path, kind: type[Row]) -> Row:
 
 
 def _text(path: Path, stage: str) -> str:
+    _refuse_no_file(path, stage)
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RecordError(f"{path}: no such file; run the stage that makes it (silmm {stage})") from None
     except UnicodeDecodeError as error:
         raise RecordError(f"{path}: not UTF-8 text ({error}){_hint(stage)}") from error
     if text and not text.endswith("\n"):
         raise RecordError(f"{path}: cut short, the last line has no end{_hint(stage)}")
     return text
+
+
+def _refuse_no_file(path: Path, stage: str) -> None:
+    if not Path(path).is_file():
+        what = "not a file, but a folder" if Path(path).is_dir() else "no such file"
+        raise RecordError(f"{path}: {what}; run the stage that makes it (silmm {stage})")
 
 
 def _parse(text: str, kind: type, where: str, hint: str, extra: bool = False) -> Any:
@@ -193,7 +212,7 @@ def _check_rows(path: Path, rows: Sequence[Any], hint: str) -> None:
                     _check_row(question, f"questions[{i}].", ids)
                 for question in row.questions:
                     if lost := set(question.parents) - (ids - {question.id}):
-                        raise RecordError(f"question '{question.id}' has unknown parent '{sorted(lost)[0]}'")
+                        raise RecordError(f"question '{question.id}' has unknown parent {short(sorted(lost)[0])}")
         except RecordError as error:
             raise RecordError(f"{path}:{number}: {error}{hint}") from None
 
@@ -203,9 +222,12 @@ def _check_row(row: Any, prefix: str, seen: set[str]) -> None:
         value, name = getattr(row, f.name), f"{prefix}{f.name}"
         if f.metadata.get("choices") and value not in f.metadata["choices"]:
             raise RecordError(f"field '{name}' is {short(value)}: {one_of(f.metadata['choices'])}")
+        if (most := f.metadata.get("longest")) and not (value.strip() and len(value) <= most):
+            found = f"{len(value):,} characters long" if value.strip() else "empty"
+            raise RecordError(f"field '{name}' is {found}: expected a text of 1 to {most:,} characters")
         if f.metadata.get("id"):
             if not _ID.fullmatch(value):
-                raise RecordError(f"field '{name}' is {short(value)}: expected letters, digits, '.', '_' and '-'")
+                raise RecordError(f"field '{name}' is {short(value)}: {_AN_ID}")
             if value in seen:
                 raise RecordError(f"field '{name}' is {short(value)}: this id was there before")
             seen.add(value)
@@ -224,4 +246,16 @@ def _hint(stage: str) -> str:
 
 
 def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """The first line of what a library says, cut to a readable length."""
+    return _cut((str(error).splitlines() or [type(error).__name__])[0], 200)
+
+
+def _cut(value: object, most: int = 60) -> str:
+    """A value of a file as text for a message: printable, and not long."""
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value)[: most + 1])
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names of a foreign table's columns: the first few of them."""
+    return ", ".join(map(_cut, names[:12])) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

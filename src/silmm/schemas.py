@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 CATEGORIES = ("attribute", "layout", "semantic", "complex")
+LONGEST_PROMPT = 2000  # characters: several times the longest of the benchmarks
 SUBCATEGORIES = ("color", "shape", "texture", "spatial_2d", "spatial_3d", "numeracy", "non_spatial", "complex")
 
 
@@ -24,7 +25,7 @@ class Prompt:
     id: str = field(metadata={"id": True})
     category: str = field(metadata={"choices": CATEGORIES})
     subcategory: str = field(metadata={"choices": SUBCATEGORIES})
-    prompt: str
+    prompt: str = field(metadata={"longest": LONGEST_PROMPT})
     attempt: int
 
 
@@ -33,7 +34,7 @@ class Question:
     """One yes/no question; `parents` are the ids of the questions (same prompt) that it presupposes."""
 
     id: str = field(metadata={"id": True})
-    text: str
+    text: str = field(metadata={"longest": 2 * LONGEST_PROMPT})
     expected: str = field(default="yes", metadata={"choices": ("yes", "no")})
     parents: tuple[str, ...] = ()
 
@@ -137,19 +138,23 @@ class Table:
     columns: Mapping[str, str]
     key: tuple[str, ...]
     probabilities: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()  # columns of ids, which become parts of file names
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()  # columns that may have no value
 
 
 INDEX = Table(
     "images",
     {"prompt_id": "string", "sample": "int32", "noise": "int32", "file": "string"},  # noise: number of the decoder's
     ("prompt_id", "sample", "noise"),
+    ids=("prompt_id",),
 )
 SCORES = Table(
     "score",
     {"prompt_id": "string", "sample": "int32", "question_id": "string", "p_yes": "float32", "p_no": "float32"},
     ("prompt_id", "sample", "question_id"),
     probabilities=("p_yes", "p_no"),
+    ids=("prompt_id", "question_id"),
 )
 PAIRS = Table(
     "pairs",
@@ -161,6 +166,7 @@ PAIRS = Table(
         "score_rejected": "float64",
     },
     ("prompt_id", "chosen", "rejected"),
+    ids=("prompt_id",),
 )
 EVAL = Table(
     "evaluate",
@@ -219,4 +225,22 @@ AUDIT = Table(
     ("prompt_id", "sample", "question_id"),
     probabilities=("p_yes", "p_no", "oracle", "held", "whole"),
     choices={"subcategory": SUBCATEGORIES, "kind": ("exist", "count", "relation", "total"), "expected": ("yes", "no")},
+)
+BENCHMARK = Table(
+    "benchmark",
+    {
+        "item_id": "string",
+        "image": "int32",
+        "question_id": "string",
+        "category": "string",
+        "question": "string",
+        "expected": "string",
+        "answer": "string",
+        "p": "float64",  # the judge's probability, similarity or confidence
+        "official": "float64",  # none where the published arithmetic leaves it out
+        "corrected": "float64",
+    },
+    ("item_id", "image", "question_id"),
+    ids=("item_id",),
+    optional=("p", "official"),
 )

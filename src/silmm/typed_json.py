@@ -13,6 +13,7 @@ from typing import Any
 
 from silmm.errors import RecordError
 
+_WHOLE = 2**63  # whole numbers end before it, as in every other file
 _NAMES = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
 
 
@@ -22,11 +23,30 @@ def parse(text: str, kind: type, extra: bool = False) -> Any:
     Fields may be str, int, float, bool, `X | None`, `tuple[X, ...]`, `dict[str, X]` and dataclasses. Raises
     RecordError.
     """
+    return _typed(loads(text), kind, "", extra)
+
+
+def loads(text: str) -> Any:
+    """The value of a JSON text, whoever wrote it. Raises RecordError for what is no JSON, for an object that has a key
+    twice (which one counts?), and for what Python gives up on."""
     try:
-        value = json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
+    except RecordError:
+        raise
     except json.JSONDecodeError as error:
         raise RecordError(f"not JSON ({error.msg} at column {error.colno})") from error
-    return _typed(value, kind, "", extra)
+    except RecursionError:
+        raise RecordError("not JSON that can be read (brackets within brackets, too many)") from None
+    except ValueError:
+        raise RecordError("not JSON that can be read (a whole number of thousands of digits)") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RecordError(f"key {short(next(key for key in keys if keys.count(key) > 1))} is there twice")
+    return made
 
 
 def one_of(choices: Iterable[str]) -> str:
@@ -35,9 +55,18 @@ def one_of(choices: Iterable[str]) -> str:
 
 
 def short(value: Any) -> str:
-    """A value for a message, cut to a readable length."""
+    """A value for a message, cut to a readable length; on one line, whatever it holds."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it: JSON can spell halves of surrogate pairs, which are no characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _typed(value: Any, hint: Any, name: str, extra: bool = False) -> Any:
@@ -47,22 +76,31 @@ def _typed(value: Any, hint: Any, name: str, extra: bool = False) -> Any:
     if origin is tuple and isinstance(value, list):
         return tuple(_typed(item, inner[0], f"{name}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return {key: _typed(item, inner[1], f"{name}.{key}") for key, item in value.items()}
+        return {_typed(key, str, name): _typed(item, inner[1], f"{name}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return _instance(value, typing.cast(type, hint), name + "." if name else "", extra)
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < _WHOLE:
         return float(value)
-    if origin is None and type(value) is hint and not (hint is float and not math.isfinite(value)):
+    if origin is None and type(value) is hint and _holds(value):
         return value
-    where = f"field '{name}'" if name else "the line"
+    where = f"field {short(name)}" if name else "the line"
     expected = _NAMES.get((origin or hint).__name__, "an object")
     raise RecordError(f"{where} is {short(value)}: expected {expected}")
+
+
+def _holds(value: Any) -> bool:
+    """Whether a value of the right type can be stored: finite, of 64 bits, text that UTF-8 can hold."""
+    if type(value) is float:
+        return math.isfinite(value)
+    if type(value) is int:
+        return -_WHOLE <= value < _WHOLE
+    return type(value) is not str or is_text(value)
 
 
 def _instance(value: dict[str, Any], kind: type, prefix: str, extra: bool) -> Any:
     hints = _hints(kind)
     if unknown := sorted(set(value) - set(hints)) if not extra else []:
-        raise RecordError(f"field '{prefix}{unknown[0]}' is unknown: {one_of(hints)}")
+        raise RecordError(f"field {short(prefix + unknown[0])} is unknown: {one_of(hints)}")
     if missing := [name for name in hints if name not in value]:
         raise RecordError(f"field '{prefix}{missing[0]}' is missing")
     return kind(**{name: _typed(value[name], hint, prefix + name) for name, hint in hints.items()})

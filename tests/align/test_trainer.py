@@ -10,8 +10,6 @@ import pytest
 import torch
 
 from silmm.align import objectives, trainer
-from silmm.align import state as states
-from silmm.errors import InputError
 from silmm.settings import Align
 from tests.lmm.conftest import build
 
@@ -77,26 +75,3 @@ def test_every_pair_is_seen_once_an_epoch() -> None:
 def test_same_key_same_weights(policy, data) -> None:  # type: ignore[no-untyped-def]
     one, other = fit(policy, data)[0], fit(policy, data)[0]
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
-
-
-def test_state_is_refused_when_its_fingerprint_differs(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    folder = tmp_path / "state"
-    assert states.load(folder, "a") is None
-    states.save(folder, "a", 3, {"weights": [torch.ones(2)]})
-    step, saved = states.load(folder, "a")  # type: ignore[misc]
-    assert step == 3 and torch.equal(saved["weights"][0], torch.ones(2))
-    with pytest.raises(InputError, match="training state of other settings or inputs: remove this folder"):
-        states.load(folder, "b")
-    (folder / "state.pt").write_bytes(b"cut")
-    with pytest.raises(InputError, match="damaged training state"):
-        states.load(folder, "a")
-    states.clear(folder)
-    assert not folder.exists()
-
-
-def test_fingerprint_changes_with_settings_and_files(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    file = tmp_path / "pairs"
-    file.write_text("1")
-    marks = [states.fingerprint({"lr": 1}, [file]), states.fingerprint({"lr": 2}, [file])]
-    file.write_text("2")
-    assert len({*marks, states.fingerprint({"lr": 1}, [file])}) == 3

@@ -12,7 +12,7 @@ from silmm.errors import RecordError
 from silmm.records import INDEX, PAIRS, SCORES, PairStats, PromptStats, QuestionStats, Table, write_json, write_table
 from silmm.report.cost import LOOP, cost
 from silmm.report.entries import Step
-from silmm.report.funnel import OPEN, SHAPEWORLD, STEPS, counts, funnel
+from silmm.report.funnel import AVOIDED, OPEN, SHAPEWORLD, STEPS, counts, funnel
 
 from .program import run_program
 
@@ -48,7 +48,7 @@ def iteration(folder: Path, kept: int = 3, ties: int = 1) -> Path:
 
 def test_the_funnel_counts_what_is_in_the_files(tmp_path: Path) -> None:
     found = counts(iteration(tmp_path))
-    assert list(found) == [name for name in STEPS if name in SHAPEWORLD or name not in OPEN]
+    assert list(found) == [name for name in STEPS if name in SHAPEWORLD or name not in {*OPEN, *AVOIDED}]
     assert (found["prompts_drafted"], found["prompts_kept"], found["prompts_held_out"]) == (6, 3, 2)
     assert (found["images_drawn"], found["pictures_drawn"], found["images_scored"]) == (6, 12, 4)
     assert (found["questions_kept"], found["questions_malformed"], found["questions_duplicate"]) == (6, 4, 5)
@@ -68,6 +68,19 @@ def test_an_lmm_of_the_open_world_has_its_own_reasons(tmp_path: Path) -> None:
     assert "prompts_held_out" not in found and "prompts_invalid" not in found
     write_json(tmp_path / "prompts.stats.json", PromptStats(3, 20, {**dropped, "held_out": 0, "duplicate": 0}))
     with pytest.raises(RecordError, match="prompts_held_out is missing or unknown in a stats.json"):
+        counts(tmp_path)
+
+
+def test_what_matched_a_benchmark_is_counted_where_it_was_looked_for(tmp_path: Path) -> None:
+    iteration(tmp_path)
+    dropped = {"invalid": 1, "off_category": 0, "held_out": 2, "duplicate": 0, "unfilled": 1}
+    some = {"benchmark_exact": 4, "benchmark_near": 5}
+    write_json(tmp_path / "prompts.stats.json", PromptStats(3, 20, {**dropped, **some}))
+    found = counts(tmp_path)
+    assert {name: found[name] for name in AVOIDED} == {f"prompts_{name}": n for name, n in some.items()}
+    assert list(found)[4:8] == ["prompts_duplicate", *AVOIDED, "prompts_kept"]
+    write_json(tmp_path / "prompts.stats.json", PromptStats(3, 20, {**dropped, "benchmark_exact": 4}))
+    with pytest.raises(RecordError, match="prompts_benchmark_near is missing or unknown in a stats.json"):
         counts(tmp_path)
 
 

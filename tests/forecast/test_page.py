@@ -94,7 +94,7 @@ def test_lmms_of_shapeworld(workplace: Path, capsys: pytest.CaptureFixture[str])
     ("words", "says"),
     [
         (["nowhere.yaml"], "nowhere.yaml: no such file: give a config"),
-        (["config/README.md"], "config/README.md: "),
+        (["config/README.md"], "config/README.md:3: not YAML"),
         (["own.yaml"], "config: unknown key 'promts'"),
         (["config/default.yaml", "--memory", "none"], "must be a number above 0"),
         (["config/default.yaml", "--devices", "0"], "must be a whole number, at least 1"),

@@ -8,9 +8,12 @@ import torch
 
 from silmm.lmm.shapeworld import data
 from silmm.lmm.shapeworld import pretrain as training
+from silmm.lmm.shapeworld import pretrain_continuous as painting
 from silmm.lmm.shapeworld import vocab as vocabulary
+from silmm.lmm.shapeworld.continuous import ContinuousLMM
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
 from silmm.lmm.shapeworld.model import new_model
+from silmm.settings import Pretrain
 
 
 def build(seed: int = 0) -> DiscreteLMM:
@@ -25,6 +28,16 @@ def build(seed: int = 0) -> DiscreteLMM:
             if p.ndim == 2:
                 p.mul_(4)
     return DiscreteLMM(model.eval(), tokenizer, vocab)
+
+
+def build_painter() -> ContinuousLMM:
+    """The same behind new queries and a new decoder."""
+    lmm = painting.new_painter(build(), Pretrain(queries=4, blocks=1, heads=2), data.spec_pool(0, 64), 0)
+    with torch.no_grad():
+        lmm.queries.embedding.mul_(30)  # as above
+    for module in painting.modules(lmm):
+        module.eval()
+    return lmm
 
 
 @pytest.fixture(scope="session")

@@ -12,16 +12,14 @@ from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.kernels.divdrop import drop_mask, mask_key
 from silmm.lmm.interface import LMM, ContinuousImages, DiscreteImages, Sampling
-from silmm.lmm.shapeworld import data, flow, layout
-from silmm.lmm.shapeworld import pretrain_continuous as painting
+from silmm.lmm.shapeworld import flow, layout
 from silmm.lmm.shapeworld.canonical import canonical_scene
 from silmm.lmm.shapeworld.continuous import ContinuousLMM
-from silmm.settings import Pretrain
 from silmm.shapeworld import exam, oracle
 from silmm.shapeworld.language import units
 from silmm.shapeworld.render import render
 
-from .conftest import build
+from .conftest import build_painter
 
 PROMPTS = ["a red circle and a blue square", "two red squares and one blue circle", "a big circle with a small square"]
 DIVERSE = Sampling(rate=0.4, layers=1, noise="constant")
@@ -34,15 +32,7 @@ def keys(prompts: int, samples: int) -> list[list[tuple]]:
 @pytest.fixture(scope="module")
 def painter() -> ContinuousLMM:
     torch.set_num_threads(1)
-    settings = Pretrain(queries=4, blocks=1, heads=2)
-    lmm = painting.new_painter(build(), settings, data.spec_pool(0, 64), 0)
-    with torch.no_grad():
-        lmm.queries.embedding.mul_(
-            30
-        )  # random weights are nearly uniform: sharpen them, so that wrong arithmetic shows
-    for module in painting.modules(lmm):
-        module.eval()
-    return lmm
+    return build_painter()
 
 
 def test_is_an_lmm_of_continuous_images(painter: ContinuousLMM) -> None:

@@ -138,7 +138,7 @@ def test_other_damage_is_refused(lmm: DiscreteLMM, tmp_path: Path) -> None:
         models.load(tmp_path / "nowhere")
     lmm.save(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"cut short")
-    with pytest.raises(InputError, match="model.safetensors: not a safetensors file"):
+    with pytest.raises(InputError, match="model.safetensors: not a whole safetensors file"):
         models.load(tmp_path)
     (tmp_path / "config.json").write_text('{"silmm_family": "other"}')
     with pytest.raises(InputError, match="silmm_family is 'other'"):

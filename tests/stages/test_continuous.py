@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from silmm.records import (
 )
 from silmm.settings import Align, Evaluate, Images, Pretrain, Score
 from silmm.stages import align, evaluate, images, pretrain, score
+from silmm.stages.picture_file import read_pictures
 from silmm.stages.representations import read_features, read_tokens
 from tests.lmm.conftest import build
 
@@ -85,12 +87,24 @@ def test_features_are_written_beside_tokens(folder: Path) -> None:
     assert not np.array_equal(feats["p00000", 0], feats["p00000", 1])
 
 
+@pytest.mark.parametrize("read", [read_features, read_tokens])
+def test_only_wanted_samples_are_kept(read: Callable[..., dict], folder: Path) -> None:
+    everything = read([folder / "images"])
+    wanted = set(list(everything)[1:3])
+    found = read([folder / "images"], wanted)
+    assert set(found) == wanted
+    assert all((found[key] == everything[key]).all() for key in wanted)
+    with pytest.raises(RecordError, match="is in another shard too"):
+        read([folder / "images"] * 2, set())
+
+
 def test_several_pictures_of_a_sample_share_its_features_and_its_score(folder: Path, tmp_path: Path) -> None:
     """Sample k has the same features whatever the number of its pictures, and its answers are their mean."""
     given = {"ckpt": folder / "ckpt", "prompts": folder / "prompts.jsonl", "seed": 0, "iteration": 1, "shard": (0, 1)}
     images.run(dataclasses.replace(STEP_2, noise="prompt", noises=3), **given, out=tmp_path / "images")
     index = read_table(tmp_path / "images/index.parquet", INDEX).to_pylist()
-    assert len({row["file"] for row in index}) == len(list((tmp_path / "images").glob("*.png"))) == 2 * 4 * 3
+    pictures = read_pictures(tmp_path / "images", [row["file"] for row in index])
+    assert len({row["file"] for row in index}) == len(pictures) == 2 * 4 * 3
     feats, plain = read_features([tmp_path / "images"]), read_features([folder / "images"])
     assert list(feats) == list(plain)
     assert all(np.array_equal(feats[key], plain[key]) for key in plain)
@@ -172,7 +186,7 @@ def spoiled(folder: Path, out: Path, change: str) -> Path:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("missing", "not a safetensors file with `feats`"),
+        ("missing", "not `feats`"),
         ("nan", "`feats` holds numbers that are not finite"),
         (
             "shape",

@@ -52,4 +52,4 @@ def test_pairs_of_other_images_are_named(
     write_table(tmp_path / "pairs.parquet", columns, PAIRS)
     monkeypatch.setattr(evaluate, "read_tokens", lambda _: {("p0", 0): np.zeros((1, 36), np.int64)})
     with pytest.raises(RecordError, match=message):
-        evaluate._pairing(None, tmp_path / "pairs.parquet", tmp_path / "prompts.jsonl", (tmp_path / "shard-0",))  # type: ignore[arg-type]
+        evaluate._learned(tmp_path / "pairs.parquet", tmp_path / "prompts.jsonl", (tmp_path / "shard-0",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from silmm import lmm as models
 from silmm.align import objectives, trainer
@@ -42,6 +44,12 @@ def run_align(folder: Path, files: Files, base: Path, settings: Align = SETTINGS
     return folder / "ckpt"
 
 
+def step_of(state: Path) -> int:
+    """The number of steps that a state file was saved after."""
+    with safe_open(state, "pt") as file:
+        return json.loads(file.metadata()["note"])["step"]
+
+
 @pytest.fixture(scope="module")
 def unbroken(iteration: Files, ckpt: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files of an alignment that nothing disturbed (and that saved no state)."""
@@ -54,8 +62,9 @@ def unbroken(iteration: Files, ckpt: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def run(iteration: Files, ckpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Align in tmp_path, saving state every other step."""
+    """Align in tmp_path, saving state every other step, however long that takes."""
     monkeypatch.setattr(align, "SAVE_EVERY", 2)
+    monkeypatch.setattr(states, "SHARE", float("inf"))
     return lambda **changes: run_align(tmp_path, iteration, ckpt, **changes)
 
 
@@ -81,7 +90,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int
     [
         (trainer, "train_step", 0, False, None),  # before the first step
         (trainer, "train_step", 4, True, 4),  # in a step
-        (torch, "save", 1, True, 2),  # between the two files of the state
+        (states, "save_file", 1, True, 2),  # in a save
         (checkpoint, "save_weights", 0, True, 8),  # between two files of the checkpoint
         (states, "clear", 0, False, 8),  # after the checkpoint, before the state is removed
     ],
@@ -95,9 +104,9 @@ def test_a_broken_run_ends_in_the_bytes_of_an_unbroken_one(
         with pytest.raises(Stop):
             run()
     assert (tmp_path / "ckpt").exists() == (name == "clear")
-    note = tmp_path / "state/state.json"
-    assert note.exists() == (kept is not None)
-    assert kept is None or f'"step": {kept}' in note.read_text()
+    kept_there = tmp_path / "state" / states.FILE
+    assert kept_there.exists() == (kept is not None)
+    assert kept is None or step_of(kept_there) == kept
     steps = []
     with monkeypatch.context() as patch:
         step = trainer.train_step
@@ -124,7 +133,7 @@ def test_state_is_never_continued_with_other_inputs(
     with torch.no_grad():
         policy.parameters()[0][0, 0] += 1
     policy.save(other_ckpt)
-    before = (tmp_path / "state/state.pt").read_bytes()
+    before = (tmp_path / "state" / states.FILE).read_bytes()
     for changes in (
         {"settings": dataclasses.replace(SETTINGS, lr=2e-3)},
         {"seed": 1},
@@ -136,7 +145,7 @@ def test_state_is_never_continued_with_other_inputs(
         with pytest.raises(InputError, match="training state of other settings or inputs"):
             run(**changes)
         assert not (tmp_path / "ckpt").exists()
-    assert (tmp_path / "state/state.pt").read_bytes() == before
+    assert (tmp_path / "state" / states.FILE).read_bytes() == before
 
 
 def test_the_cached_reference_disturbs_no_random_number(iteration: Files, ckpt: Path) -> None:

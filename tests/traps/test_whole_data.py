@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ from silmm.shapeworld.questions import split
 from silmm.shapeworld.scene import COLORS
 from silmm.stages import prompts as prompts_stage
 from silmm.stages.align import load_preferences
-from silmm.stages.representations import PROMPT_BLOCK as BLOCK
+from silmm.stages.journal import BLOCK
 from silmm.stages.representations import read_shard, read_tokens
 
 from .conftest import SAMPLES, Files, make_iteration, training_prompt
@@ -55,8 +57,8 @@ def test_as_many_prompts_come_out_as_go_in(n: int, ckpt: Path, tmp_path: Path) -
     wanted = {(p.id, k) for p in read_jsonl(made.prompts, Prompt) for k in range(SAMPLES)}
     assert len(wanted) == n * SAMPLES
     assert set(read_tokens(made.images)) == wanted
-    pictures = {path.stem for folder in made.images for path in folder.glob("*.png")}
-    assert pictures == {f"{prompt_id}_{k}" for prompt_id, k in wanted}
+    archives = [ZipFile(folder / "pictures.zip").namelist() for folder in made.images]
+    assert sorted(chain(*archives)) == sorted(f"{prompt_id}_{k}.png" for prompt_id, k in wanted)
     rows = read_table(made.scores, SCORES).to_pylist()
     answered = {(r["prompt_id"], r["sample"], r["question_id"]) for r in rows}
     assert answered == {(prompt_id, k, q) for prompt_id, k in wanted for q in asked[prompt_id]}

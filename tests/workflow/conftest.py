@@ -23,14 +23,16 @@ import hashlib
 from pathlib import Path
 from silmm.records import SCORES, atomic_dir, atomic_file, write_table
 
+BESIDE = ("stats", "state", "tensorboard", "avoid")  # no inputs that count; all but the first no outputs either
+
 def run(settings=None, *, out, **given):
     text = str(settings)
     for name, value in sorted(given.items()):
         for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, Path) and name not in ("stats", "state"):
+            if isinstance(item, Path) and name not in BESIDE:
                 item = (item / "content" if item.is_dir() else item).read_bytes()
                 item = hashlib.sha256(item).hexdigest()
-            text += f" {name}={'-' if name == 'state' else item.name if isinstance(item, Path) else item}"
+            text += f" {name}={'-' if name in BESIDE[1:] else item.name if isinstance(item, Path) else item}"
     if "stats" in given:
         with atomic_file(given["stats"]) as temporary:
             temporary.write_text("stats " + text)
@@ -80,8 +82,8 @@ def jobs(output: str) -> dict[str, int]:
 
 
 def contract_files(results: Path) -> dict[str, str]:
-    """{path: hash} of every file of the byte contract: logs, times and resumable state are left out."""
-    left_out = {"logs", "benchmarks", "state"}
+    """{path: hash} of every file of the byte contract: logs, times, curves and resumable state are left out."""
+    left_out = {"logs", "benchmarks", "tensorboard", "state"}
     files = [p for p in sorted(results.rglob("*")) if p.is_file() and p.name != ".snakemake_timestamp"]
     return {
         path.relative_to(results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -127,18 +123,6 @@ def test_a_bad_config_value_stops_the_run_in_one_line(snakemake: Snakemake, word
     assert done.returncode == 1
     assert [line.startswith(says) for line in done.stdout.splitlines()].count(True) == 1
     assert "Traceback" not in done.stdout
-
-
-def test_lint(snakemake: Snakemake) -> None:
-    assert "Congratulations" in snakemake("--lint").stdout
-
-
-def test_snakefmt() -> None:
-    if shutil.which("snakefmt", path=str(Path(sys.executable).parent)) is None:
-        pytest.skip("snakefmt is not installed")
-    program = str(Path(sys.executable).with_name("snakefmt"))
-    done = subprocess.run([program, "--check", "Snakefile", "workflow"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_entry_is_short() -> None:

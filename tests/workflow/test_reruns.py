@@ -105,6 +105,13 @@ def test_one_more_iteration_runs_only_what_is_new(finished: Path) -> None:
     assert counts == {**new, "summarize": 1, "accuracy": 1, "contact_sheet": 1, "sample_sheet": 1, "all": 1}
 
 
+def test_prompts_to_avoid_rerun_all_but_the_base(finished: Path) -> None:
+    (finished / "val.txt").write_text("a red car\n")
+    counts = planned(finished, *RUN, "avoid=[val.txt]")
+    assert counts["prompts"] == 2 and counts["images"] == 4
+    assert not {"pretrain", "evaluate_base"} & set(counts)
+
+
 def test_one_more_arm_runs_only_what_is_new(finished: Path) -> None:
     counts = planned(finished, *RUN, "arms={gentle: {align: {beta: 0.5}}}")
     assert counts == {"align": 1, "evaluate": 1, "summarize": 1, "accuracy": 1, "all": 1}

@@ -46,7 +46,7 @@ def test_no_temporary_file_stays(smoke: Smoke) -> None:
     assert not [path for path in smoke.results.rglob("*") if path.name.startswith(".partial-")]
 
 
-@pytest.mark.xdist_group("smoke")
+@pytest.mark.drill
 def test_the_same_bytes_on_one_core(smoke: Smoke, tmp_path: Path) -> None:
     """Iteration 1 of the main arm and of a control, again; iteration 2 asks for nothing else. And in two shards."""
     arms = "arms={dpo: null, sft: null, best_of_n: null}"

@@ -24,8 +24,10 @@ rule align:
     params:
         settings=settings_of("align"),
         state=state_beside,
+        curves=curves_of,
         sources=source_hash("stages.align"),
     shell:
         "python -m silmm align --ckpt {input.ckpt} --pairs {input.pairs} --prompts {input.prompts} --qa {input.qa}"
         " --images {input.images} --seed {wildcards.seed} --iteration {wildcards.t}"
-        " --out {output.ckpt} --state {params.state} --threads 1 {params.settings} 2>&1 | tee {log}"
+        " --out {output.ckpt} --state {params.state} --tensorboard {params.curves} --processes {resources.gpu}"
+        " --threads 1 {params.settings} 2>&1 | tee {log}"

@@ -21,7 +21,8 @@ rule questions:
         gpu=by_size(0, 1),
     params:
         settings=settings_of("questions"),
+        state=journal_of("questions"),
         sources=source_hash("stages.questions"),
     shell:
         "python -m silmm questions --ckpt {input.ckpt} --prompts {input.prompts}"
-        " --out {output.qa} --stats {output.stats} --threads 1 {params.settings} 2>&1 | tee {log}"
+        " --out {output.qa} --stats {output.stats} --state {params.state} --threads 1 {params.settings} 2>&1 | tee {log}"

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from silmm.align.kc_dpo import gamma_of_spread, kc_dpo
 from silmm.align.losses import preference_loss, sequence_logps
+from silmm.align.parts import Kept, in_parts
+from silmm.align.team import ALONE, Team
 from silmm.errors import InputError
 from silmm.kernels.features import distance, pool
 from silmm.lmm.interface import LMM, ContinuousImages, DiscreteImages
@@ -53,30 +55,39 @@ class FeatureReference(NamedTuple):
 Reference = TokenReference | FeatureReference
 
 
-def reference_of(policy: LMM, data: Preferences, settings: Align) -> Reference:
-    """The policy as it is now, seen through the pairs: the reference of this iteration."""
+def reference_of(
+    policy: LMM, data: Preferences, settings: Align, team: Team = ALONE, kept: Kept | None = None
+) -> Reference:
+    """The policy as it is now, seen through the pairs: the reference of this iteration. Each process of a team makes
+    some blocks of it; the blocks are those of one process alone. `kept`: where an interrupted one goes on."""
     if isinstance(policy, ContinuousImages):
-        return reference_features(policy, data, settings)
+        return reference_features(policy, data, settings, team, kept)
     assert isinstance(policy, DiscreteImages)
-    return reference_logps(policy, data, settings.rows)
+    return reference_logps(policy, data, settings.rows, team, kept)
 
 
 @torch.no_grad()
-def reference_logps(policy: DiscreteImages, data: Preferences, rows: int = 0) -> TokenReference:
+def reference_logps(
+    policy: DiscreteImages, data: Preferences, rows: int = 0, team: Team = ALONE, kept: Kept | None = None
+) -> TokenReference:
     """Sequence log-probs of both sides, `rows` at a time (0: as many as is usual)."""
     block = rows or REFERENCE_BLOCK
+    starts = team.own(range(0, len(data.prompts), block))
     sides = []
-    for tokens in (data.chosen, data.rejected):
-        blocks = [
-            sequence_logps(policy.token_logps(data.prompts[i : i + block], tokens[i : i + block]))
-            for i in range(0, len(tokens), block)
-        ]
-        sides.append(torch.cat(blocks))
+    for name, tokens in (("chosen", data.chosen), ("rejected", data.rejected)):
+
+        def logps(i: int, tokens: np.ndarray = tokens) -> Tensor:
+            return sequence_logps(policy.token_logps(data.prompts[i : i + block], tokens[i : i + block]))
+
+        blocks = in_parts(starts, logps, f"reference-{name}", team, kept)
+        sides.append(torch.cat(team.joined(blocks)))
     return TokenReference(*sides)
 
 
 @torch.no_grad()
-def reference_features(policy: ContinuousImages, data: Preferences, settings: Align) -> FeatureReference:
+def reference_features(
+    policy: ContinuousImages, data: Preferences, settings: Align, team: Team = ALONE, kept: Kept | None = None
+) -> FeatureReference:
     """Features of every pair's prompt, or, where samples are pooled, of every prompt once and pooled likewise; gamma
     as given, or from the spread of the pairs.
 
@@ -88,8 +99,13 @@ def reference_features(policy: ContinuousImages, data: Preferences, settings: Al
     else:
         numbers = {prompt: i for i, prompt in enumerate(dict.fromkeys(data.prompts))}
         prompts, rows = list(numbers), [numbers[prompt] for prompt in data.prompts]
-    blocks = (policy.features(prompts[i : i + block]) for i in range(0, len(prompts), block))
-    feats = torch.cat([b if data.pooled is None else pool(b, settings.pooling) for b in blocks])
+
+    def features(i: int) -> Tensor:
+        feats = policy.features(prompts[i : i + block])
+        return feats if data.pooled is None else pool(feats, settings.pooling)
+
+    starts = team.own(range(0, len(prompts), block))
+    feats = torch.cat(team.joined(in_parts(starts, features, "reference-features", team, kept)))
     drawn = data.chosen if data.pooled is None else data.pooled
     if feats.shape[1:] != drawn.shape[1:]:
         raise InputError(

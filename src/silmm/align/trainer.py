@@ -30,6 +30,14 @@ def batch_of(settings: Align, pairs: int, step: int, key: tuple) -> np.ndarray:
     return order[place * settings.batch : (place + 1) * settings.batch]
 
 
+def texts_of(settings: Align, data: Preferences, step: int, key: tuple) -> list[tuple[str, str, str]]:
+    """The policy's own texts of a step; none where they have no weight."""
+    if not (settings.text_weight and data.texts):
+        return []
+    picked = keyed.generator(*key, "texts", step).integers(len(data.texts), size=min(TEXTS, len(data.texts)))
+    return [data.texts[i] for i in picked]
+
+
 def learning_rate(settings: Align, step: int, steps: int) -> float:
     """Warm-up over a few steps, then linear to a tenth."""
     return settings.lr * min(1.0, (step + 1) / WARMUP) * (1.0 - 0.9 * step / max(1, steps))
@@ -41,10 +49,7 @@ def train_step(
 ) -> dict[str, float]:  # fmt: skip
     """One optimiser step; returns TRL's metrics."""
     rows = batch_of(settings, len(data.prompts), step, key)
-    texts: list[tuple[str, str, str]] = []
-    if settings.text_weight and data.texts:
-        picked = keyed.generator(*key, "texts", step).integers(len(data.texts), size=min(TEXTS, len(data.texts)))
-        texts = [data.texts[i] for i in picked]
+    texts = texts_of(settings, data, step, key)
     optimizer.zero_grad(set_to_none=True)
     if 0 < settings.rows < len(rows):
         metrics = _add_up(policy, data, reference, settings, rows, texts)
@@ -91,13 +96,21 @@ def train(
     start: int = 0,
     optimizer: torch.optim.Optimizer,
     after_step: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
+    together: Callable[[np.ndarray, list[tuple[str, str, str]]], dict[str, float]] | None = None,
 ) -> None:
-    """Train in place from step `start` to the end. Same key, data and settings: same weights."""
+    """Train in place from step `start` to the end. Same key, data and settings: same weights.
+
+    `together`: what makes a step on pairs, by their numbers, and texts, where several processes train.
+    """
     steps = steps_of(settings, len(data.prompts))
     for step in range(start, steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step, steps)
-        metrics = train_step(policy, optimizer, data, reference, settings, step, key)
+        if together is None:
+            metrics = train_step(policy, optimizer, data, reference, settings, step, key)
+        else:
+            rows = batch_of(settings, len(data.prompts), step, key)
+            metrics = together(rows, texts_of(settings, data, step, key))
         after_step(step, metrics)
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from silmm import config_files
 from silmm.errors import InputError
 
 DEFAULT = Path("config/default.yaml")
@@ -19,20 +18,8 @@ def read(files: Sequence[Path]) -> dict[str, Any]:
         raise InputError(f"{DEFAULT}: no such file: work in the repository's folder, where Snakemake does")
     merged: dict[str, Any] = {}
     for file in (DEFAULT, *files):
-        _update(merged, _read(file))
+        _update(merged, config_files.read(Path(file)))
     return merged
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file: give a config, such as config/paper/emu3.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{file}: holds no keys: expected a mapping, as in config/default.yaml")
-    return found
 
 
 def _update(into: dict[str, Any], other: dict[str, Any]) -> None:

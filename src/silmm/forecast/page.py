@@ -69,7 +69,7 @@ def page(lmm: str, plan: Plan, measured: Path, device: Device) -> Iterator[str]:
     images = next(row.items for row in made if row.stage == "images")
     yield "disk"
     kept = images // settings["images"].noises * shape.kept
-    yield f"  {_gb(kept)} of {'visual tokens' if shape.codes else 'features'}, beside {images:,} PNG files"
+    yield f"  {_gb(kept)} of {'visual tokens' if shape.codes else 'features'}, beside {images:,} PNGs in ZIP archives"
 
 
 def _runs(plan: Plan) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from silmm.errors import InputError
+from silmm.typed_json import loads, short
 
 if TYPE_CHECKING:
     from silmm.lmm.interface import LMM as LMM
@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 
 def load(folder: Path) -> LMM:
     """The LMM of a checkpoint folder. Raises InputError when the folder is not a checkpoint that silmm knows."""
-    config = Path(folder) / "config.json"
-    try:
-        family = json.loads(config.read_text(encoding="utf-8")).get("silmm_family")
-    except FileNotFoundError:
-        raise InputError(f"{config}: no such file: {folder} is not a checkpoint folder") from None
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{config}: not a JSON object ({error})") from None
+    family = family_in(folder)
     if family == "shapeworld_discrete":
         from silmm.lmm.shapeworld import checkpoint
 
@@ -46,6 +40,22 @@ def load(folder: Path) -> LMM:
 
         return seed_llama.load(Path(folder))
     raise InputError(
-        f"{config}: silmm_family is {family!r}: expected dreamllm, emu3, janus, seed_llama, shapeworld_discrete or"
-        " shapeworld_continuous"
+        f"{Path(folder) / 'config.json'}: silmm_family is {short(family)}: expected dreamllm, emu3, janus, seed_llama,"
+        " shapeworld_discrete or shapeworld_continuous"
     )
+
+
+def family_in(folder: Path) -> Any:
+    """What a checkpoint folder says it is. Raises InputError where it says nothing."""
+    config = Path(folder) / "config.json"
+    try:
+        return loads(config.read_text(encoding="utf-8")).get("silmm_family")
+    except FileNotFoundError:
+        raise InputError(f"{config}: no such file: {folder} is not a checkpoint folder; give one") from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{config}: not a JSON object ({error}): give the folder of a checkpoint") from None
+
+
+def on_a_gpu(folder: Path) -> bool:
+    """Whether the LMM of a checkpoint folder takes a GPU where there is one; ShapeWorld's are too small to."""
+    return not str(family_in(folder)).startswith("shapeworld_")

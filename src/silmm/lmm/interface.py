@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
-from torch.nn import Parameter
+from torch.nn import Module, Parameter
 
 
 class Sampling(NamedTuple):
@@ -75,6 +75,10 @@ class LMM(Protocol):
 
     def parameters(self) -> list[Parameter]:
         """The weights that training changes."""
+        ...
+
+    def learners(self) -> list[Module]:
+        """The torch modules that hold them, and what stands around them on the way of a gradient."""
         ...
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from silmm.schemas import LONGEST_PROMPT
+
 REASONS = ("empty", "too_short", "too_long", "not_words", "repetitive", "off_category")
 FEWEST, MOST = 3, 40  # words
 _MARKDOWN = re.compile(r"[*`#]|__")
@@ -65,7 +67,7 @@ def refusal(text: str, subcategory: str) -> str | None:
         return "not_words"
     if len(words) < FEWEST:
         return "too_short"
-    if len(words) > MOST:
+    if len(words) > MOST or len(text) > LONGEST_PROMPT:
         return "too_long"
     if len({word.lower() for word in words}) < 0.5 * len(words):
         return "repetitive"

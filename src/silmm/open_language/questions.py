@@ -38,15 +38,21 @@ def split(text: str) -> tuple[Asked, Counter[str]]:
         if line.startswith(DESCRIPTION):
             break
         found = _LINE.fullmatch(line)
-        part, question = (found["part"].strip(), found["question"]) if found else ("", "")
-        if not _words(part) or not _YES_OR_NO.match(question) or len(question.split()) > LONGEST:
+        part, question = (" ".join(text.split()) for text in found.group("part", "question")) if found else ("", "")
+        if not _fit(part, question):
             dropped["malformed"] += 1
         elif {_words(part), _words(question)} & seen:
             dropped["duplicate"] += 1
         else:
             seen |= {_words(part), _words(question)}
-            asked.append((" ".join(question.split()), " ".join(part.split())))
+            asked.append((question, part))
     return asked, dropped
+
+
+def _fit(part: str, question: str) -> bool:
+    """Whether a line is a part in words, and a question of printable characters that yes or no answers."""
+    short = len(question.split()) <= LONGEST and (part + question).isprintable()
+    return bool(_words(part)) and _YES_OR_NO.match(question) is not None and short
 
 
 def questions_of(prompt_id: str, asked: Asked) -> PromptQuestions:

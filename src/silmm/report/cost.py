@@ -51,7 +51,7 @@ def read(path: Path, stage: str) -> pd.DataFrame:
         table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])[list(_COLUMNS)].rename(columns=_COLUMNS)
         table = table.astype(float)
     except (KeyError, ValueError, pd.errors.ParserError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:200]
         raise RecordError(f"{path}: not a benchmark file ({reason}); run snakemake --forcerun {stage}") from None
     if len(table) != 1 or table.seconds.isna().any():
         raise RecordError(f"{path}: {len(table)} rows, expected one with seconds; run snakemake --forcerun {stage}")

@@ -21,12 +21,15 @@ OPEN = {
     **{"prompts_not_words": " not plain words", "prompts_repetitive": " the same words again and again"},
     "prompts_off_category": " of another category",
 }
+# In runs that avoid benchmarks' prompts alone.
+AVOIDED = {"prompts_benchmark_exact": " a benchmark's prompt", "prompts_benchmark_near": " nearly a benchmark's prompt"}
 # In the order of the loop; a text that starts with a space counts what the step before it lost.
 STEPS = {
     "prompts_drafted": "prompts drafted",
     **SHAPEWORLD,
     **OPEN,
     "prompts_duplicate": " written before",
+    **AVOIDED,
     **{"prompts_kept": "prompts kept", "prompts_unfilled": " places that stayed empty"},
     **{"images_drawn": "images drawn", "pictures_drawn": " pictures of them"},
     **{"questions_kept": "questions kept", "questions_malformed": " malformed", "questions_duplicate": " asked twice"},
@@ -74,6 +77,7 @@ def counts(folder: Path) -> dict[str, int]:
         **{f"pairs_{reason}": n for reason, n in pairs.dropped.items()},
     }
     foreign = set(SHAPEWORLD) - set(OPEN) if "prompts_empty" in made else set(OPEN) - set(SHAPEWORLD)
+    foreign |= set(AVOIDED) if not set(AVOIDED) & set(made) else set()
     if odd := set(made) ^ (set(STEPS) - foreign):
         raise RecordError(f"{folder}: {sorted(odd)[0]} is missing or unknown in a stats.json; run its stage again")
     return {name: made[name] for name in STEPS if name in made}

@@ -46,7 +46,8 @@ class Measured(NamedTuple):
 @functools.lru_cache(maxsize=16)
 def _resampled(prompts: int, stratum: str) -> np.ndarray:
     """Prompt numbers `[RESAMPLES, prompts]`, drawn with replacement; a pure function of the arguments."""
-    return generator("bootstrap", stratum, prompts).integers(prompts, size=(RESAMPLES, prompts))
+    drawn = generator("bootstrap", stratum, prompts).integers(prompts, size=(RESAMPLES, prompts))
+    return drawn.astype(np.min_scalar_type(prompts))  # a benchmark of thousands would keep gigabytes here
 
 
 def measure(prompt_ids: Sequence[str], sums: np.ndarray, counts: np.ndarray, stratum: str) -> Measured:

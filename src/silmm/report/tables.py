@@ -25,14 +25,22 @@ def read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; run silmm summarize")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OverflowError) as error:  # pandas' own errors are of these kinds
+        raise InputError(f"{path}: not a table ({_line(error)}); run silmm summarize again") from None
     if tuple(table.columns) != columns:
-        found = ", ".join(table.columns)
+        found = ", ".join(map(_line, table.columns[:12]))
         raise InputError(f"{path}: columns are {found}: expected {', '.join(columns)}; run silmm summarize again")
     try:
         return table.assign(**{c: pd.to_numeric(table[c]) for c in table if c not in _TEXTS})
-    except ValueError as error:
-        raise InputError(f"{path}: not a table of silmm summarize ({error})") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{path}: not a table of silmm summarize ({_line(error)}); run it again") from None
+
+
+def _line(text: object) -> str:
+    """What a file or a library says, on one line and not long."""
+    return " ".join(str(text).split())[:100]
 
 
 def words(name: str) -> str:

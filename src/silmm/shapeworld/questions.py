@@ -13,7 +13,9 @@ def split(text: str) -> tuple[list[tuple[str, Unit]], Counter[str]]:
     dropped: Counter[str] = Counter(malformed=0, duplicate=0)
     kept: dict[str, tuple[str, Unit]] = {}
     pieces = text.split("?")
-    for piece in [*(f"{p.strip()} ?" for p in pieces[:-1]), *([pieces[-1].strip()] if pieces[-1].strip() else [])]:
+    asked = [f"{' '.join(piece.split())} ?" for piece in pieces[:-1]]
+    rest = " ".join(pieces[-1].split())
+    for piece in [*asked, *([rest] if rest else [])]:
         unit = parse_question(piece)
         if unit is None:
             dropped["malformed"] += 1

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from silmm import gpus
 from silmm import lmm as models
 from silmm.align import state as states
 from silmm.align import trainer
+from silmm.align.curves import curves
+from silmm.align.learning import begin
 from silmm.align.objectives import FeatureReference, Preferences, reference_of, spread_of
+from silmm.align.parts import Kept
+from silmm.align.team import ALONE, Place, meet
 from silmm.records import PAIRS, Prompt, PromptQuestions, RecordError, atomic_dir, read_jsonl, read_table, write_json
 from silmm.settings import Align
 from silmm.sources import source_hash
@@ -22,7 +29,7 @@ from silmm.stages.representations import Key, check_samples, read_features, read
 from silmm.stages.runtime import prepare
 from silmm.stages.worlds import WORLDS
 
-SAVE_EVERY = 20  # steps
+SAVE_EVERY = 20  # steps, or sooner by the clock
 
 
 def load_preferences(
@@ -40,9 +47,9 @@ def load_preferences(
     pooled = None
     drawn: dict[Key, Any]
     if kind != "continuous":
-        drawn = {key: tokens[0] for key, tokens in read_tokens(images).items()}
+        drawn = {key: tokens[0] for key, tokens in read_tokens(images, set(needed)).items()}
     elif world == "shapeworld":
-        drawn = read_features(images)
+        drawn = read_features(images, set(needed))
     else:
         drawn, pooled = read_pooled(images, set(needed), pooling)
     check_samples(pairs, needed, prompts=prompts, known=text, images=images, drawn=drawn)
@@ -63,7 +70,25 @@ def load_preferences(
     )
 
 
-def run(
+def run(settings: Align, *, ckpt: Path, processes: int = 1, **given: Any) -> None:
+    """`align`, by so many processes on this machine: one a GPU where the LMM takes one (docs/many_gpus.md)."""
+    if processes <= 1:
+        align(settings, ckpt=ckpt, **given)
+        return
+    from silmm.align.launch import together
+
+    files: tuple[int, ...] = ()
+    if models.on_a_gpu(ckpt):
+        files = gpus.lease(processes)
+        os.environ[gpus.SHARE] = "share"  # what is leased here is theirs
+    together(partial(_member, settings, {"ckpt": ckpt, **given}), processes, files=files)
+
+
+def _member(settings: Align, given: dict[str, Any], place: Place) -> None:
+    align(settings, place=place, **given)
+
+
+def align(
     settings: Align,
     *,
     ckpt: Path,
@@ -75,56 +100,58 @@ def run(
     iteration: int,
     out: Path,
     state: Path,
+    tensorboard: Path | None = None,
     threads: int = 1,
+    place: Place | None = None,
 ) -> None:
     """Train, keeping resumable state in `state`; write the checkpoint, `training.jsonl` (metrics of every step) and,
-    for a continuous LMM, `align.stats.json` (the pairs' spread and gamma)."""
+    for a continuous LMM, `align.stats.json` (the pairs' spread and gamma). `place`: among several processes."""
     prepare(threads)
     policy = models.load(ckpt)
+    team = ALONE if place is None else meet(*place, policy.parameters()[0].device)
     data = load_preferences(pairs, prompts, qa, images, policy.images, policy.world, settings.pooling)
     key = (seed, "align", iteration)
     mark = states.fingerprint(
         {**dataclasses.asdict(settings), "key": key, "threads": threads, "sources": source_hash("stages.align")},
-        [ckpt, pairs, prompts, qa, *images],
+        [ckpt],
+        data,
     )
-    reference = reference_of(policy, data, settings)
+    kept = Kept(state, mark)
+    reference = reference_of(policy, data, settings, team, kept)
     spread = None
     if isinstance(reference, FeatureReference):
         spread = spread_of(reference)
-        print(f"align: gamma {spread.gamma:.3g}, mean k(chosen, rejected) {spread.spread:.3g}", file=sys.stderr)
-    optimizer = trainer.new_optimizer(policy, settings)
-    start, log = _resume(state, mark, policy, optimizer)
+        if team.leads:
+            print(f"align: gamma {spread.gamma:.3g}, mean k(chosen, rejected) {spread.spread:.3g}", file=sys.stderr)
+    learning = begin(policy, data, reference, settings, team, states.load(state, mark))
     steps = trainer.steps_of(settings, len(data.prompts))
-    bar = tqdm(total=steps, initial=start, desc="align", mininterval=5)
+    saver = states.Saver(state, mark, SAVE_EVERY)
+    bar = tqdm(total=steps, initial=learning.start, desc="align", mininterval=5, disable=not team.leads)
 
-    def after_step(step: int, metrics: dict[str, float]) -> None:
-        log.append({"step": step, **metrics})
-        bar.update()
-        if (step + 1) % SAVE_EVERY == 0 and step + 1 < steps:
-            weights = [p.detach() for p in policy.parameters()]
-            states.save(state, mark, step + 1, {"weights": weights, "optimizer": optimizer.state_dict(), "log": log})
+    with curves(tensorboard if team.leads else None, learning.log) as draw:
 
-    trainer.train(policy, data, reference, settings, key=key, start=start, optimizer=optimizer, after_step=after_step)
+        def after_step(step: int, metrics: dict[str, float]) -> None:
+            learning.log.append({"step": step, **metrics})
+            draw(step, metrics)
+            bar.update()
+            if step + 1 < steps and team.agreed(saver.due()):
+                kept = learning.state()
+                if team.leads:
+                    saver.save(step + 1, kept)
+
+        trainer.train(
+            policy, data, reference, settings, key=key, start=learning.start, optimizer=learning.optimizer,
+            after_step=after_step, together=learning.together,
+        )  # fmt: skip
     bar.close()
+    learning.end()
+    if not team.leads:
+        return
     with atomic_dir(out) as folder:
         policy.save(folder)
-        lines = [json.dumps(row) + "\n" for row in log]
+        lines = [json.dumps(row) + "\n" for row in learning.log]
         (folder / "training.jsonl").write_text("".join(lines), encoding="utf-8")
         if spread:
             write_json(folder / "align.stats.json", spread)
+    kept.remove()
     states.clear(state)
-
-
-def _resume(state: Path, mark: str, policy: models.LMM, optimizer: object) -> tuple[int, list[dict[str, float]]]:
-    """The step to go on from and the log so far, with weights and optimizer state put back."""
-    import torch
-
-    found = states.load(state, mark)
-    if found is None:
-        return 0, []
-    start, saved = found
-    with torch.no_grad():
-        for own, kept in zip(policy.parameters(), saved["weights"], strict=True):
-            own.copy_(kept)
-    optimizer.load_state_dict(saved["optimizer"])  # type: ignore[attr-defined]
-    return start, saved["log"]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from silmm.records import (
     AUDIT,
@@ -27,6 +26,7 @@ from silmm.records import (
 from silmm.shapeworld.language import Unit, parse_prompt, parse_question, units
 from silmm.shapeworld.oracle import judge, read
 from silmm.shapeworld.scene import Scene
+from silmm.stages.picture_file import read_pictures
 from silmm.stages.representations import Key
 from silmm.stages.scoring import answers_of
 
@@ -109,17 +109,7 @@ def _scenes(images: Sequence[Path]) -> dict[Key, list[Scene | None]]:
         index = read_table(folder / "index.parquet", INDEX).to_pylist()
         for start in range(0, len(index), BLOCK):
             block = index[start : start + BLOCK]
-            pixels = np.stack([_pixels(folder / row["file"]) for row in block])
+            pixels = np.stack(read_pictures(folder, [row["file"] for row in block]))
             for row, scene in zip(block, read(pixels), strict=True):
                 found[row["prompt_id"], row["sample"]].append(scene)
     return dict(found)
-
-
-def _pixels(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError:
-        raise RecordError(f"{path}: no such picture; delete its folder and re-run silmm images") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise RecordError(f"{path}: not a picture ({error}); delete its folder and re-run silmm images") from None

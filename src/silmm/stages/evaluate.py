@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from silmm.shapeworld.questions import coverage
 from silmm.stages.feature_range import feature_ranges
 from silmm.stages.own_score import ask, own_scores
 from silmm.stages.pictures import tokens_of
-from silmm.stages.representations import check_samples, read_tokens
+from silmm.stages.representations import Key, check_samples, read_tokens
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import parse_sampler, parse_samplers
 from silmm.stages.worlds import load_judged
@@ -44,6 +45,7 @@ def run(
     prepare(threads)
     policy = load_judged(ckpt)
     parse_samplers(settings.samplers, policy.images)
+    learned = _learned(pairs, prompts, images) if pairs and prompts and images else None
     tests = exam.prompts(settings.prompts)
     asked = ask(policy, [t.prompt for t in tests])
     metrics = _coverage(tests, asked) + _looking(policy) + _writing(policy, seed)
@@ -52,8 +54,8 @@ def run(
     columns: dict[str, list] = {name: [] for name in EVAL.columns}
     for sampler in settings.samplers:
         metrics += _drawing(policy, settings, sampler, seed, tests, asked, columns)
-    if pairs and prompts and images:
-        metrics += _pairing(policy, pairs, prompts, images)
+    if learned:
+        metrics += _pairing(policy, learned)
     write_table(out, columns, EVAL)
     write_json(stats, EvalStats(tuple(metrics)))
 
@@ -150,13 +152,28 @@ def _judge(
                 columns[name].append(value)
 
 
-def _pairing(policy: VisualTokens, pairs: Path, prompts: Path, images: tuple[Path, ...]) -> list[Metric]:
-    """Share of this iteration's pairs in which the oracle prefers the chosen picture (share of units that hold)."""
+class Learned(NamedTuple):
+    """What the policy learned from: its pairs, their prompts by id, and the visual tokens of their samples."""
+
+    rows: list[dict[str, Any]]
+    text: dict[str, Prompt]
+    needed: list[Key]
+    tokens: dict[Key, np.ndarray]
+
+
+def _learned(pairs: Path, prompts: Path, images: tuple[Path, ...]) -> Learned:
+    """Read before anything is drawn: a damaged file is said at once. Raises RecordError."""
     text = {row.id: row for row in read_jsonl(prompts, Prompt)}
     tokens = read_tokens(images)
     rows = read_table(pairs, PAIRS).to_pylist()
     needed = sorted({(r["prompt_id"], r[side]) for r in rows for side in ("chosen", "rejected")})
     check_samples(pairs, needed, prompts=prompts, known=text, images=images, drawn=tokens)
+    return Learned(rows, text, needed, {key: tokens[key] for key in needed})
+
+
+def _pairing(policy: VisualTokens, learned: Learned) -> list[Metric]:
+    """Share of this iteration's pairs in which the oracle prefers the chosen picture (share of units that hold)."""
+    rows, text, needed, tokens = learned
     found = iter(read(policy.render(np.concatenate([tokens[key] for key in needed]))))
     scenes = {key: list(itertools.islice(found, len(tokens[key]))) for key in needed}
 

@@ -7,23 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from safetensors.numpy import save_file
 
 from silmm import lmm as models
-from silmm.errors import InputError
+from silmm.errors import InputError, TextError
 from silmm.records import INDEX, Prompt, atomic_dir, read_jsonl, write_table
 from silmm.settings import Images
+from silmm.stages import promises, worlds
+from silmm.stages.picture_file import picture_writer
 from silmm.stages.pictures import pixels_of
-from silmm.stages.representations import PROMPT_BLOCK as BLOCK
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.sampler import sampling_of
+from silmm.tensor_files import saving
 
 
-def shard_of(prompts: Sequence[Prompt], shard: tuple[int, int]) -> list[Prompt]:
-    """The prompts of shard (index, count): whole blocks, in turn."""
+def blocks_of(prompts: Sequence[Prompt], shard: tuple[int, int], size: int) -> list[Sequence[Prompt]]:
+    """The prompts of shard (index, count): every count-th block of so many."""
     index, count = shard
-    return [p for i, p in enumerate(prompts) if i // BLOCK % count == index]
+    return [prompts[i : i + size] for i in range(index * size, len(prompts), count * size)]
 
 
 def run(
@@ -37,32 +38,35 @@ def run(
     out: Path,
     threads: int = 1,
 ) -> None:
-    """Draw; write PNGs, `representations.safetensors` (tokens `[n, L]`, a row a picture, of an LMM that draws them;
-    a continuous LMM's features `[n, Q, D]`, a row a sample) and `index.parquet` (row order)."""
+    """Draw; write `pictures.zip` (PNGs), `representations.safetensors` (tokens `[n, L]`, a row a picture, of an LMM
+    that draws them; a continuous LMM's features `[n, Q, D]`, a row a sample) and `index.parquet` (row order)."""
     prepare(threads)
     policy = models.load(ckpt)
-    mine = shard_of(read_jsonl(prompts, Prompt), shard)
+    mine = blocks_of(read_jsonl(prompts, Prompt), shard, worlds.of(policy).block)
     if policy.images == "discrete" and settings.noises > 1:
         raise InputError(f"images.noises is {settings.noises}: must be 1 for a discrete LMM (it has no decoder noise)")
     rows: list[tuple[str, int, int]] = []
     arrays: dict[str, list[np.ndarray]] = defaultdict(list)
     sampling = sampling_of(settings)
-    with atomic_dir(out) as folder:
-        for start in progress(range(0, len(mine), BLOCK), "images"):
-            block = mine[start : start + BLOCK]
+    with atomic_dir(out) as folder, picture_writer(folder) as add_picture:
+        for block in progress(mine, "images"):
             keys = [[(seed, "images", iteration, p.id, k) for k in range(settings.n)] for p in block]
             try:
                 drawn = policy.draw([p.prompt for p in block], keys, sampling)
+            except TextError:
+                raise
             except ValueError as error:  # settings that do not fit this LMM
                 raise InputError(f"{ckpt}: {error}") from None
+            promises.pictures(drawn, len(block), settings.n, sampling, policy, ckpt)
             for name, array, dtype in (("tokens", drawn.tokens_PNL, np.int32), ("feats", drawn.feats_PNQD, None)):
                 if array is not None:
                     arrays[name].append(array.reshape(-1, *array.shape[2:]).astype(dtype or array.dtype))
             pictures = [(p.id, k, m) for p in block for k in range(settings.n) for m in range(settings.noises)]
             for picture, pixels in zip(pictures, pixels_of(policy, drawn), strict=True):
-                Image.fromarray(pixels).save(folder / _file(picture), compress_level=1)
+                add_picture(_file(picture), pixels)
             rows += pictures
-        save_file(_stacked(arrays), str(folder / "representations.safetensors"))
+        with saving(folder / "representations.safetensors"):
+            save_file(_stacked(arrays), str(folder / "representations.safetensors"))
         prompt_ids, samples, noises = zip(*rows, strict=True) if rows else ((), (), ())
         columns = {"prompt_id": prompt_ids, "sample": samples, "noise": noises, "file": [_file(row) for row in rows]}
         write_table(folder / "index.parquet", columns, INDEX)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from silmm import lmm as models
 from silmm.errors import InputError
 from silmm.records import atomic_dir, atomic_file
 from silmm.settings import Images
-from silmm.stages import own_score, pictures, worlds
+from silmm.stages import own_score, pictures, promises, worlds
 from silmm.stages.runtime import prepare
 from silmm.stages.sampler import sampling_of
 
@@ -41,7 +41,8 @@ def draw(
         raise InputError(str(error)) from None
     (asked,) = own_score.ask(lmm, [prompt])
     pixels = pictures.pixels_of(lmm, drawn)
-    answers = pictures.answers_on(lmm, drawn, pixels, own_score.texts_of([asked] * n))
+    questions = own_score.texts_of([asked] * n)
+    answers = promises.probabilities(pictures.answers_on(lmm, drawn, pixels, questions), questions, ckpt)
     scores = [float("nan") if s is None else s for s in own_score.scores_of(lmm, answers, [asked] * n)]
     if asked:
         print("questions: " + " ".join(text for text, _ in asked))
@@ -88,11 +89,12 @@ def ask(*, ckpt: Path, image: Path, question: str, threads: int = 1) -> None:
     lmm = models.load(ckpt)
     try:
         picture = Image.open(image).convert("RGB")
-    except UnidentifiedImageError:
-        raise InputError(f"{image}: not an image that can be read") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as Pillow says that it is none
+        raise InputError(f"{image}: not a picture that can be read ({error}): give a PNG, or a JPEG") from None
     text = worlds.of(lmm).as_question(question)
     try:
-        p_yes, p_no = lmm.look([np.asarray(picture)], [[text]])[0][0]
+        answers = promises.probabilities(lmm.look([np.asarray(picture)], [[text]]), [[text]], ckpt)
+        p_yes, p_no = answers[0][0]
     except ValueError as error:
         raise InputError(str(error)) from None
     print(f"{'yes' if p_yes > p_no else 'no'}  p_yes={p_yes:.3f} p_no={p_no:.3f}")

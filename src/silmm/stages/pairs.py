@@ -79,7 +79,10 @@ def run(
     """Pair by the LMM's own score; `random` shuffles the scores among a prompt's images: same gaps, no information."""
     table = read_table(scores, SCORES).to_pydict()
     questions = read_jsonl(qa, PromptQuestions)
-    answers = answers_of(table, questions)
+    try:
+        answers = answers_of(table, questions)
+    except RecordError as error:
+        raise RecordError(f"{scores}: {error}; re-run silmm score") from None
     scored = len(answers)
     if settings.prompts:
         answers = {p: answers[p] for p in sorted(answers)[: settings.prompts]}
@@ -87,7 +90,7 @@ def run(
         answers = _spoiled(answers, settings.spoiled, (seed, "spoiled", iteration))
     by_prompt = score_images(answers, questions, "self" if settings.scorer in ("random", "oracle") else settings.scorer)
     if settings.scorer == "oracle":
-        by_prompt = {p: s for p, s in _oracle_scores(images, questions).items() if p in answers}
+        by_prompt = {p: s for p, s in _oracle_scores(images, qa, questions).items() if p in answers}
     if settings.scorer == "random":
         by_prompt = {p: _shuffled(s, (seed, "pairs", iteration, p)) for p, s in by_prompt.items()}
     winners = _all_yes(answers, questions) if settings.winner == "all_yes" else None
@@ -144,13 +147,12 @@ def _shuffled(scores: dict[int, float], key: tuple) -> dict[int, float]:
     return dict(zip(samples, keyed.generator(*key).permutation([scores[k] for k in samples]).tolist(), strict=True))
 
 
-def _oracle_scores(images: Sequence[Path], questions: list[PromptQuestions]) -> dict[str, dict[int, float]]:
+def _oracle_scores(images: Sequence[Path], qa: Path, questions: list[PromptQuestions]) -> dict[str, dict[int, float]]:
     """Share of the prompt's questions that the oracle answers with yes: the upper bound of any judge."""
-    from PIL import Image
-
     from silmm.records import INDEX
     from silmm.shapeworld.language import parse_question
     from silmm.shapeworld.oracle import judge, read
+    from silmm.stages.picture_file import read_pictures
 
     asked = {row.prompt_id: [parse_question(q.text) for q in row.questions] for row in questions}
     if not any(unit for units in asked.values() for unit in units):
@@ -161,8 +163,8 @@ def _oracle_scores(images: Sequence[Path], questions: list[PromptQuestions]) -> 
         if not index:  # an empty shard
             continue
         if lost := sorted({row["prompt_id"] for row in index} - set(asked)):
-            raise RecordError(f"{folder}: prompt {lost[0]} has no record in qa.jsonl; re-run silmm questions")
-        scenes = read(np.stack([np.asarray(Image.open(folder / row["file"]).convert("RGB")) for row in index]))
+            raise RecordError(f"{folder}: prompt {lost[0]} has no record in {qa}; re-run silmm questions")
+        scenes = read(np.stack(read_pictures(folder, [row["file"] for row in index])))
         for row, scene in zip(index, scenes, strict=True):
             held = [judge(unit, scene) for unit in asked[row["prompt_id"]] if unit]
             if held:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from silmm.lmm.interface import LMM, Drawn, VisualTokens
-from silmm.records import RecordError
 from silmm.stages import worlds
-from silmm.stages.representations import Picture, read_files, read_index, read_shard
+from silmm.stages.picture_file import read_pictures
+from silmm.stages.representations import Picture, read_index, read_names, read_shard
 
 Questions = Sequence[Sequence[str]]  # of each picture
 Look = Callable[[slice, Questions], list[np.ndarray]]  # (p_yes, p_no) [Q_i, 2] of the pictures in these rows
@@ -45,21 +44,12 @@ def looking_at(policy: LMM, folder: Path) -> tuple[list[Picture], Look]:
     Raises RecordError for a file that is missing or damaged.
     """
     if worlds.of(policy).by_pixels:
-        pictures, files = read_index(folder), read_files(folder)
-        return pictures, lambda rows, questions: policy.look([_pixels(file) for file in files[rows]], questions)
+        pictures, names = read_index(folder), read_names(folder)
+        return pictures, lambda rows, questions: policy.look(read_pictures(folder, names[rows]), questions)
     assert isinstance(policy, VisualTokens)
     tokenized = policy
     pictures, tokens = read_shard(folder)
     return pictures, lambda rows, questions: tokenized.answer(tokens[rows], questions)
-
-
-def _pixels(file: Path) -> np.ndarray:
-    try:
-        return np.asarray(Image.open(file).convert("RGB"))
-    except FileNotFoundError:
-        raise RecordError(f"{file}: no such file, which index.parquet beside it names; re-run silmm images") from None
-    except (OSError, SyntaxError) as error:  # as Pillow says that a file is cut off, or none of its own
-        raise RecordError(f"{file}: not a picture that can be read ({error}); re-run silmm images") from None
 
 
 def _rows(array_PN: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from silmm.shapeworld.language import Spec
 from silmm.sources import source_hash
 from silmm.stages.runtime import prepare
 
-SAVE_EVERY = 100  # steps
+SAVE_EVERY = 100  # steps, or sooner by the clock
 NOTE = "pretrain.json"  # beside the weights: what made them
 CONTINUOUS = 10**6  # number of the first batch of a continuous LMM: none that its discrete base saw comes again
 
@@ -114,6 +114,7 @@ def _train(
             part.load_state_dict(kept)
         log = saved["log"]
     total, first = sum(phase.steps for phase in phases), 0
+    saver = states.Saver(state, mark, SAVE_EVERY)
     for part in parts:
         part.train()
     with tqdm(total=total, initial=done, desc="pretrain", mininterval=5) as bar:
@@ -127,9 +128,9 @@ def _train(
             for step in range(max(first, done), first + phase.steps):
                 log.append({"step": step, **_step(policy, phase, step - first, step, pool, seed, optimizers)})
                 bar.update()
-                if (step + 1) % SAVE_EVERY == 0 and step + 1 < total:
+                if step + 1 < total and saver.due():
                     weights, kept = [part.state_dict() for part in parts], [o.state_dict() for o in optimizers]
-                    states.save(state, mark, step + 1, {"weights": weights, "optimizers": kept, "log": log})
+                    saver.save(step + 1, {"weights": weights, "optimizers": kept, "log": log})
             first += phase.steps
     for part in parts:
         part.eval()

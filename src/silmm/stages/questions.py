@@ -6,15 +6,18 @@ its phrases (Phrase-Q). They split nothing into units, so their records have non
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
 from silmm import lmm as models
+from silmm.align.state import fingerprint
 from silmm.errors import InputError
-from silmm.lmm.interface import LMM
 from silmm.records import Prompt, PromptQuestions, Question, QuestionStats, read_jsonl, write_json, write_jsonl
 from silmm.settings import Questions
-from silmm.stages import worlds
+from silmm.sources import source_hash
+from silmm.stages import promises, worlds
+from silmm.stages.journal import close, in_blocks
 from silmm.stages.runtime import prepare
 from silmm.stages.worlds import World
 
@@ -25,18 +28,36 @@ def plain_questions(prompt_id: str, texts: list[str], world: World) -> PromptQue
     return PromptQuestions(prompt_id, (), tuple(questions))
 
 
-def run(settings: Questions, *, ckpt: Path, prompts: Path, out: Path, stats: Path, threads: int = 1) -> None:
+def run(
+    settings: Questions,
+    *,
+    ckpt: Path,
+    prompts: Path,
+    out: Path,
+    stats: Path,
+    state: Path | None = None,
+    threads: int = 1,
+) -> None:
     """Ask; malformed and repeated questions are dropped and counted, as are prompts left without any, and those that
-    stand in for their missing questions themselves (`fallback`)."""
+    stand in for their missing questions themselves (`fallback`). An interrupted run goes on with the answers in
+    `state`."""
     prepare(threads)
     policy = models.load(ckpt)
     world = worlds.of(policy)
     rows = read_jsonl(prompts, Prompt)
+
+    def ask(block: slice) -> list[str]:
+        texts = [row.prompt for row in rows[block]]
+        return promises.texts(policy.ask(texts, max_tokens=settings.max_tokens), len(texts), ckpt)
+
     dropped: Counter[str] = Counter()
     covered: float | None = 0.0
     fallback = 0
     if settings.strategy == "self":
-        records, dropped, covered = _own(settings, policy, rows)
+        made_of = {**dataclasses.asdict(settings), "sources": source_hash("stages.questions")}
+        journal = state and state / fingerprint(made_of, [ckpt, prompts])
+        texts = in_blocks(ask, len(rows), journal=journal, name="questions")
+        records, dropped, covered = _own(texts, world, rows)
         if settings.fallback == "prompt":
             fallback = sum(not r.questions for r in records)
             pairs = zip(rows, records, strict=True)
@@ -54,16 +75,15 @@ def run(settings: Questions, *, ckpt: Path, prompts: Path, out: Path, stats: Pat
     counts = QuestionStats(len(rows), without, n, malformed, dropped["duplicate"], share, covered, fallback)
     write_json(stats, counts)
     write_jsonl(out, records)
+    close(state)
 
 
 def _own(
-    settings: Questions, policy: LMM, rows: list[Prompt]
+    texts: list[str], world: World, rows: list[Prompt]
 ) -> tuple[list[PromptQuestions], Counter[str], float | None]:
     """What the policy asks about each prompt, what of it was dropped, and the mean coverage, where it is known."""
-    world = worlds.of(policy)
     dropped: Counter[str] = Counter()
     records, shares = [], []
-    texts = policy.ask([p.prompt for p in rows], max_tokens=settings.max_tokens)
     for row, text in zip(rows, texts, strict=True):
         asked, lost = world.split(text)
         dropped += lost

@@ -7,14 +7,17 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from silmm.errors import InputError
 from silmm.records import INDEX, RecordError, read_table
+from silmm.tensor_files import load
+from silmm.typed_json import short
 
 Key = tuple[str, int]  # (prompt_id, sample): what has a score, and what step 5 learns from
 Picture = tuple[str, int, int]  # and the number of the decoder's noise: a continuous sample may have several pictures
-PROMPT_BLOCK = 64  # a shard is whole blocks of so many prompts, so that sharding does not change what is computed
+_EXPECTED = {"tokens": (2, "iu"), "feats": (3, "f")}  # axes and numpy's kinds of numbers
+_WORDS = {"tokens": "whole numbers [n, L]", "feats": "floating numbers [n, Q, D]"}
 
 
 def read_shard(folder: Path, name: str = "tokens") -> tuple[list[Picture], np.ndarray]:
@@ -27,16 +30,20 @@ def read_shard(folder: Path, name: str = "tokens") -> tuple[list[Picture], np.nd
     pictures = read_index(folder)
     wanted = [picture for picture in pictures if name == "tokens" or picture[2] == 0]
     file = folder / "representations.safetensors"
+    hint = "; delete its folder and re-run silmm images"
     try:
-        rows = load_file(str(file))[name]
-    except FileNotFoundError:
-        raise RecordError(f"{file}: no such file; run the stage that makes it (silmm images)") from None
-    except (SafetensorError, KeyError) as error:
-        raise RecordError(f"{file}: not a safetensors file with `{name}` ({error}); re-run silmm images") from None
+        arrays = load(file, load_file)
+    except InputError as error:
+        raise RecordError(f"{error}{hint}") from None
+    if name not in arrays:
+        raise RecordError(f"{file}: holds {', '.join(map(short, sorted(arrays)[:4])) or 'nothing'}, not `{name}`{hint}")
+    rows, (axes, kinds) = arrays[name], _EXPECTED[name]
+    if rows.ndim != axes or rows.dtype.kind not in kinds:
+        raise RecordError(f"{file}: `{name}` is {rows.dtype} {list(rows.shape)}: expected {_WORDS[name]}{hint}")
     if len(rows) != len(wanted):
-        raise RecordError(f"{file}: `{name}` has {len(rows)} rows, but index.parquet beside it has {len(wanted)}")
+        raise RecordError(f"{file}: `{name}` has {len(rows)} rows, but index.parquet has {len(wanted)}{hint}")
     if not np.isfinite(rows).all():
-        raise RecordError(f"{file}: `{name}` holds numbers that are not finite; re-run silmm images")
+        raise RecordError(f"{file}: `{name}` holds numbers that are not finite{hint}")
     return wanted, rows.astype(np.int64) if name == "tokens" else rows
 
 
@@ -58,14 +65,15 @@ def read_index(folder: Path) -> list[Picture]:
     return pictures
 
 
-def read_files(folder: Path) -> list[Path]:
-    """The picture files of an image folder, in the order of its rows."""
-    return [folder / name for name in read_table(folder / "index.parquet", INDEX)["file"].to_pylist()]
+def read_names(folder: Path) -> list[str]:
+    """The names of the pictures in an image folder's archive, in the order of its rows."""
+    return read_table(folder / "index.parquet", INDEX)["file"].to_pylist()
 
 
-def read_features(folders: Sequence[Path]) -> dict[Key, np.ndarray]:
-    """Features `[Q, D]` by (prompt_id, sample) over all shards; a sample in two shards is an error."""
-    return _by_key(folders, "feats")
+def read_features(folders: Sequence[Path], wanted: Container[Key] | None = None) -> dict[Key, np.ndarray]:
+    """Features `[Q, D]` by (prompt_id, sample) over all shards, of all samples or of wanted ones; a sample in two
+    shards is an error."""
+    return _by_key(folders, "feats", wanted)
 
 
 def read_pooled(folders: Sequence[Path], wanted: Container[Key], pooling: str) -> tuple[dict[Key, int], np.ndarray]:
@@ -90,9 +98,10 @@ def read_pooled(folders: Sequence[Path], wanted: Container[Key], pooling: str) -
     return rows, np.stack(pooled) if pooled else np.zeros((0, 0), np.float32)
 
 
-def read_tokens(folders: Sequence[Path]) -> dict[Key, np.ndarray]:
-    """Tokens `[noises, L]` by (prompt_id, sample) over all shards; a sample in two shards is an error."""
-    return _by_key(folders, "tokens")
+def read_tokens(folders: Sequence[Path], wanted: Container[Key] | None = None) -> dict[Key, np.ndarray]:
+    """Tokens `[noises, L]` by (prompt_id, sample) over all shards, of all samples or of wanted ones; a sample in two
+    shards is an error. (At the paper's scale all tokens of an Emu3 are 16 GB, those of its pairs one.)"""
+    return _by_key(folders, "tokens", wanted)
 
 
 def check_samples(
@@ -107,20 +116,25 @@ def check_samples(
     """RecordError naming the first sample of the pairs whose prompt is not known, or that was not drawn."""
     for prompt_id, sample in needed:
         if prompt_id not in known:
-            raise RecordError(f"{pairs}: prompt {prompt_id} is not in {prompts}")
+            raise RecordError(f"{pairs}: prompt {prompt_id} is not in {prompts}; re-run silmm pairs")
         if (prompt_id, sample) not in drawn:
             folders = ", ".join(map(str, images))
-            raise RecordError(f"{pairs}: sample {sample} of prompt {prompt_id} is in none of the folders {folders}")
+            where = f"in none of the folders {folders}; re-run silmm pairs"
+            raise RecordError(f"{pairs}: sample {sample} of prompt {prompt_id} is {where}")
 
 
-def _by_key(folders: Sequence[Path], name: str) -> dict[Key, np.ndarray]:
+def _by_key(folders: Sequence[Path], name: str, wanted: Container[Key] | None) -> dict[Key, np.ndarray]:
     """One row a sample, or the rows of its pictures, in one order however they are sharded."""
     out: dict[Key, np.ndarray] = {}
+    seen: set[Key] = set()
     for folder in folders:
         found: dict[Key, list[np.ndarray]] = defaultdict(list)
-        for (prompt_id, sample, _), row in zip(*read_shard(folder, name), strict=True):
-            if (prompt_id, sample) in out:
+        pictures, rows = read_shard(folder, name)
+        for (prompt_id, sample, _), row in zip(pictures, rows, strict=True):
+            if (prompt_id, sample) in seen:
                 raise RecordError(f"{folder}: sample {sample} of prompt {prompt_id} is in another shard too")
-            found[prompt_id, sample].append(row)
-        out |= {key: np.stack(rows) if name == "tokens" else rows[0] for key, rows in found.items()}
+            if wanted is None or (prompt_id, sample) in wanted:
+                found[prompt_id, sample].append(row)
+        seen.update(picture[:2] for picture in pictures)
+        out |= {key: np.stack(kept) if name == "tokens" else kept[0].copy() for key, kept in found.items()}
     return dict(sorted(out.items()))

@@ -11,8 +11,9 @@ import numpy as np
 from silmm import lmm as models
 from silmm.records import SCORES, PromptQuestions, RecordError, read_jsonl, write_table
 from silmm.settings import Score
+from silmm.stages import promises, worlds
 from silmm.stages.pictures import looking_at
-from silmm.stages.representations import PROMPT_BLOCK, Picture
+from silmm.stages.representations import Picture
 from silmm.stages.runtime import prepare, progress
 
 
@@ -29,9 +30,9 @@ def run(settings: Score, *, ckpt: Path, qa: Path, images: tuple[Path, ...], out:
         if lost:
             raise RecordError(f"{qa}: no record for prompt {lost[0]} of {folder}; re-run silmm questions")
         answers: list[np.ndarray] = []
-        for block in progress(blocks(pictures, settings.block), "score"):
+        for block in progress(blocks(pictures, settings.block, worlds.of(policy).block), "score"):
             questions = [[q.text for q in asked[prompt_id]] for prompt_id, *_ in pictures[block]]
-            answers += look(block, questions)
+            answers += promises.probabilities(look(block, questions), questions, ckpt)
         for (prompt_id, sample), rows in groupby(zip(pictures, answers, strict=True), key=lambda row: row[0][:2]):
             probs = np.mean([probs for _, probs in rows], 0)
             for question, (p_yes, p_no) in zip(asked[prompt_id], probs, strict=True):
@@ -41,9 +42,9 @@ def run(settings: Score, *, ckpt: Path, qa: Path, images: tuple[Path, ...], out:
     write_table(out, columns, SCORES)
 
 
-def blocks(pictures: Sequence[Picture], size: int) -> list[slice]:
-    """Rows of each forward pass: at most `size`, never across the blocks of prompts that shards are made of."""
-    starts = [i for i, row in enumerate(pictures) if i == 0 or row[0] != pictures[i - 1][0]][::PROMPT_BLOCK]
+def blocks(pictures: Sequence[Picture], size: int, prompts: int) -> list[slice]:
+    """Rows of each forward pass: at most `size`, never across blocks of `prompts` prompts."""
+    starts = [i for i, row in enumerate(pictures) if i == 0 or row[0] != pictures[i - 1][0]][::prompts]
     ends = [*starts[1:], len(pictures)][: len(starts)]  # an empty shard has no block
     return [
         slice(i, min(i + size, end)) for start, end in zip(starts, ends, strict=True) for i in range(start, end, size)

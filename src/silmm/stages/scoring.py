@@ -59,7 +59,7 @@ def answers_of(table: dict[str, list], qa: Sequence[PromptQuestions]) -> Answers
     for (prompt_id, sample), given in rows.items():
         questions = asked.get(prompt_id)
         if questions is None or set(given) != {q.id for q in questions}:
-            raise RecordError(f"scores: the answers on sample {sample} of prompt {prompt_id} do not match qa.jsonl")
+            raise RecordError(f"the answers on sample {sample} of prompt {prompt_id} do not match qa.jsonl")
         answers[prompt_id][sample] = np.array([given[q.id] for q in questions])
     return dict(answers)
 

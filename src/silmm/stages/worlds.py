@@ -23,6 +23,7 @@ Asked = list[tuple[str, Any]]  # question of a prompt, and the unit that it asks
 class World(NamedTuple):
     """Functions of texts: of what an LMM writes, and of what a user types."""
 
+    block: int  # prompts that are drawn together: a shard is whole blocks, so that sharding does not change the work
     reasons: tuple[str, ...]  # why a draft may be refused
     advice: str  # what to do where none is kept
     clean: Callable[[str], str]  # the prompt in a draft
@@ -74,9 +75,10 @@ def _typed(text: str) -> str:
 
 WORLDS = {
     "shapeworld": World(
+        block=64,
         reasons=("invalid", "off_category", "held_out"),
         advice="train the base longer",
-        clean=str,
+        clean=_typed,
         typed=_typed_shapeworld,
         refusal=exam.refusal,
         split=shapes.split,
@@ -89,6 +91,7 @@ WORLDS = {
         by_pixels=False,
     ),
     "open": World(
+        block=8,  # 30 pictures each take an Emu3 an hour: this much is lost when a job is killed
         reasons=drafts.REASONS,
         advice="a larger or better instructed model may do better",
         clean=drafts.clean,

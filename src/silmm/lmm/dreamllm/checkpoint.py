@@ -72,15 +72,14 @@ def load(path: Path) -> DreamLMM:
 
     Raises InputError where it is not whole, or its weights are others than it was made with, or will not do.
     """
-    import torch
-
+    from silmm.device import own_device
     from silmm.lmm.dreamllm import weights as loader
     from silmm.lmm.dreamllm.lmm import DreamLMM
 
     settings = checkpoint.read(path)
     loader.check_model(settings.weights["model"])  # the decoder is seen to where it is needed
     check_options(settings.weights, settings.options)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     folders = settings.weights["model"], settings.weights["diffusion"]
     weights = loader.load(*folders, dtype=settings.dtype, rows=settings.rows, device=device)
     adapted = lora.attach(weights.model, regex=REGEX, rank=settings.rank, alpha=settings.alpha, seed=None)

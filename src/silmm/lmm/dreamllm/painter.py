@@ -7,7 +7,6 @@ step.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from silmm.errors import InputError
 from silmm.lmm.dreamllm.projector import Projector
 from silmm.lmm.hf.pickled import Shapes, fill, same_weights
 from silmm.rng import torch_seed
+from silmm.typed_json import loads
 
 FILE = "stable_diffusion_head.bin"
 CONFIGS = ("unet/config.json", "vae/config.json", "scheduler/scheduler_config.json")
@@ -102,7 +102,7 @@ class Painter(nn.Module):
 def read_config(file: Path) -> dict[str, Any]:
     """One of the pipeline's configs. Raises InputError where it is missing, or no JSON object."""
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
+        fields = loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{file}: no such file: {TAKE}") from None
     except ValueError as error:

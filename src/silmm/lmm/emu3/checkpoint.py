@@ -83,15 +83,14 @@ def load(path: Path) -> Emu3LMM:
 
     Raises InputError where it is not whole, or its weights are others than it was made with, or will not do.
     """
-    import torch
-
+    from silmm.device import own_device
     from silmm.lmm.emu3 import weights as loader
     from silmm.lmm.emu3.lmm import Emu3LMM
 
     settings = checkpoint.read(path)
     check(settings.weights)
     side = side_of(settings.weights, settings.options)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     gen, chat = (settings.weights[role].resolve() for role in ("gen", "chat"))  # wherever they are first needed
 
     def weights(folder: Path) -> Emu3Weights:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from silmm.lmm.hf.checkpoint import Option
 from silmm.lmm.hf.parts import Group, Holding, holding_of
 from silmm.lmm.hf.shape import Shape, decoder_of
+from silmm.typed_json import loads
 
 HUB = {"gen": "BAAI/Emu3-Gen-hf", "chat": "BAAI/Emu3-Chat-hf"}  # where the weights are
 STAGES = {"gen": frozenset({"images", "align"}), "chat": frozenset({"prompts", "questions", "score"})}
@@ -72,7 +72,7 @@ def _pixels(folder: Path) -> tuple[int, int]:
     for name in ("processor_config.json", "preprocessor_config.json"):
         file = folder / name
         if file.is_file():
-            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            found: dict[str, Any] = loads(file.read_text(encoding="utf-8"))
             found = found.get("image_processor", found)
             return int(found.get("min_pixels", PIXELS[0])), int(found.get("max_pixels", PIXELS[1]))
     return PIXELS

@@ -19,7 +19,7 @@ from silmm.lmm.emu3 import names
 from silmm.lmm.hf.choice import head_rows
 from silmm.lmm.hf.folder import weight_files
 from silmm.lmm.hf.text import TextModel
-from silmm.lmm.whole import refuse_unfit
+from silmm.whole_weights import refuse_unfit
 
 CLASS = "Emu3ForConditionalGeneration"
 
@@ -58,7 +58,7 @@ def load_processor(folder: Path) -> Any:
     from transformers import Emu3Processor
 
     try:
-        return Emu3Processor.from_pretrained(folder)
+        return Emu3Processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (AttributeError, OSError, TypeError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise InputError(
@@ -71,7 +71,7 @@ def read_config(folder: Path) -> Any:
     from transformers import Emu3Config
 
     try:
-        return Emu3Config.from_pretrained(folder)
+        return Emu3Config.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of many kinds: huggingface_hub validates each field
         reason = " ".join(str(error).split())
         raise InputError(f"{folder / 'config.json'}: not a config of Emu3 ({reason}): download it again") from error

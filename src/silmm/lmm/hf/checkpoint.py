@@ -7,6 +7,7 @@ files are peft's own, `README.md` is the model card. The weights are never copie
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from silmm.atomic import atomic_dir
 from silmm.errors import InputError
 from silmm.lmm.hf import folder as folders
 from silmm.lmm.hf import lora
+from silmm.typed_json import loads
 
 CONFIG = "config.json"
 DTYPES = ("float32", "bfloat16")
@@ -125,7 +127,7 @@ def read(folder: Path) -> Settings:
     """
     file = folder / CONFIG
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
+        fields = loads(file.read_text(encoding="utf-8"))
         settings = Settings(
             fields["silmm_family"],
             {role: Path(path) for role, path in fields["weights"].items()},
@@ -185,10 +187,17 @@ def _same(what: str, found: set[str], expected: set[str]) -> None:
         raise InputError(f"{what}: roles are {given}: expected {wanted}")
 
 
+def _as_code(text: str) -> str:
+    """A folder's name in Markdown: on one line, and never more than code, whatever it is called."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if len(fence) > 1 else f"`{line}`"
+
+
 def _card(settings: Settings) -> str:
     """README.md: what it is, what it stands on, how to use it without silmm."""
     family = family_of(settings.family)
-    listed = "\n".join(f"- {role}: `{settings.weights[role]}`" for role in family.roles)
+    listed = "\n".join(f"- {role}: {_as_code(str(settings.weights[role]))}" for role in family.roles)
     return f"""---
 library_name: peft
 tags: [silmm, lora, text-to-image]
@@ -210,7 +219,7 @@ It stands on these weights, which are not part of this folder:
 from peft import PeftModel
 from transformers import {family.model_class}
 
-base = {family.model_class}.from_pretrained("{settings.weights[family.adapted]}")
+base = {family.model_class}.from_pretrained({str(settings.weights[family.adapted])!a})
 model = PeftModel.from_pretrained(base, ".")
 ```
 """

@@ -8,16 +8,18 @@ in torch's own files (pytorch_model.bin).
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from silmm.errors import InputError
+from silmm.weight_files import INDEX as INDEX
+from silmm.weight_files import PICKLED_INDEX, read_index
+from silmm.weight_files import SINGLE as SINGLE
+from silmm.weight_files import read_config as read_config
+from silmm.weight_files import read_header as read_header
+from silmm.weight_files import weight_files as weight_files
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-PICKLED_INDEX, PICKLED = "pytorch_model.bin.index.json", "pytorch_model.bin"
 TEXTS = (  # all but the weights that decides what an LMM computes; not all folders have all of them
     "added_tokens.json", "chat_template.jinja", "chat_template.json", "config.json", "generation_config.json",
     "merges.txt", "preprocessor_config.json", "processor_config.json", "special_tokens_map.json", "tokenizer.json",
@@ -28,7 +30,6 @@ ORIGINALS = {  # model_type of the publishers' own layouts: what to take instead
     "Emu3": "the original BAAI layout: take the converted weights, as BAAI/Emu3-Gen-hf and BAAI/Emu3-Chat-hf",
 }
 _SAMPLE = 1 << 16  # bytes at both ends of a file's weights that count for the fingerprint
-_HEADER_LIMIT = 100 << 20  # as the safetensors library has it
 
 
 class Weights(NamedTuple):
@@ -59,7 +60,7 @@ def check(folder: Path, *, family: str, model_type: str, pickled: bool = False) 
     for file in files:
         tensors |= _read_shapes(file)
     named = PICKLED_INDEX if files[0].suffix == ".bin" else INDEX
-    promised = _index(folder / named)
+    promised = read_index(folder / named)
     lost = sorted(set(promised) - set(tensors))
     if lost:
         raise InputError(
@@ -69,42 +70,6 @@ def check(folder: Path, *, family: str, model_type: str, pickled: bool = False) 
     return Weights(config, tensors, files)
 
 
-def read_config(folder: Path, family: str) -> dict[str, Any]:
-    """config.json. Raises InputError where there is none, or no object in it."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder: expected the downloaded weights of {family}")
-    file = folder / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file: {folder} is not a folder of weights that transformers wrote") from None
-    except ValueError as error:
-        raise InputError(f"{file}: not JSON ({error}): download it again") from None
-    if not isinstance(config, dict):
-        raise InputError(f"{file}: not a JSON object: download it again")
-    return config
-
-
-def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:
-    """The folder's safetensors files, or, where it has none and `pickled` allows it, torch's own. Raises InputError
-    where one is missing."""
-    safe = any((folder / name).is_file() for name in (INDEX, SINGLE))
-    torch_own = any((folder / name).is_file() for name in (PICKLED_INDEX, PICKLED))
-    named, single = (PICKLED_INDEX, PICKLED) if pickled and torch_own and not safe else (INDEX, SINGLE)
-    index = _index(folder / named)
-    files = sorted({folder / name for name in index.values()}) if index else [folder / single]
-    for file in files:
-        if file.is_file():
-            continue
-        if any(folder.rglob("*.incomplete")):
-            raise InputError(f"{file}: no such file, and a download has not finished (.incomplete): finish it")
-        if not index and any(folder.glob("*.bin")):
-            raise InputError(f"{file}: no such file; {folder} holds pickled weights (.bin): take safetensors instead")
-        which = f" which {named} names" if index else ""
-        raise InputError(f"{file}: no such file{which}: {len(files)} weight files are needed; download it")
-    return files
-
-
 def _read_shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Tensors of a file of either kind: (dtype, shape) by name."""
     if file.suffix == ".bin":
@@ -112,32 +77,6 @@ def _read_shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
 
         return {name: (str(t.dtype), tuple(t.shape)) for name, t in pickled.read_state(file, meta=True).items()}
     return {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in read_header(file)[0].items()}
-
-
-def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
-    """Tensors of a safetensors file by name, and the number of bytes before their data.
-
-    Raises InputError where the file is shorter (or longer) than its own header says.
-    """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        start = stream.read(8)
-        if start.startswith(b"version "):
-            raise InputError(f"{file}: a git-lfs pointer, not weights: run `git lfs pull`, or download the file")
-        length = int.from_bytes(start, "little")
-        if len(start) < 8 or length > min(size - 8, _HEADER_LIMIT):
-            raise InputError(f"{file}: {size} bytes, shorter than its own header: a download was cut off; repeat it")
-        try:
-            header = json.loads(stream.read(length))
-            header.pop("__metadata__", None)
-            data = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        except (ValueError, AttributeError, KeyError, TypeError) as error:
-            raise InputError(f"{file}: not a safetensors file ({error}): download it again") from None
-    if size != 8 + length + data:
-        raise InputError(
-            f"{file}: {size} bytes where its header says {8 + length + data}: a download was cut off; repeat it"
-        )
-    return header, 8 + length
 
 
 def fingerprint(folder: Path) -> str:
@@ -165,13 +104,3 @@ def fingerprint_of(folder: Path, texts: Sequence[str], weights: Sequence[Path]) 
             stream.seek(max(0, file.stat().st_size - _SAMPLE))
             digest.update(stream.read())
     return digest.hexdigest()
-
-
-def _index(file: Path) -> dict[str, str]:
-    """Tensor name: file name, of a sharded folder; else empty."""
-    if not file.is_file():
-        return {}
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8"))["weight_map"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: not an index of weights ({error!r}): download it again") from None

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from silmm import rng as keyed
+from silmm import tensor_files
 from silmm.errors import InputError
-from silmm.lmm.whole import differences, listed
+from silmm.tensor_files import saving
+from silmm.typed_json import loads
+from silmm.whole_weights import differences, listed
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # peft's own names
 
@@ -77,7 +79,8 @@ def save(model: Any, folder: Path, *, base: str) -> None:
 
 def write(tensors: dict[str, Tensor], config: Any, folder: Path, *, base: str) -> None:
     """Write peft's two files from weights and a `LoraConfig`."""
-    save_file(tensors, str(folder / WEIGHTS), {"format": "pt"})
+    with saving(folder / WEIGHTS):
+        save_file(tensors, str(folder / WEIGHTS), {"format": "pt"})
     fields = config.to_dict() | {"base_model_name_or_path": base, "inference_mode": True}
     text = json.dumps(fields, indent=1, sort_keys=True, default=sorted)  # peft keeps sets, whose order varies
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
@@ -92,11 +95,11 @@ def restore(model: Any, folder: Path) -> None:
     own = model.peft_config["default"]
     file = folder / CONFIG
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        kept = load_file(str(folder / WEIGHTS))
+        found = loads(file.read_text(encoding="utf-8"))
+        kept = tensor_files.load(folder / WEIGHTS, load_file)
     except FileNotFoundError as error:
         raise InputError(f"{error.filename or folder / WEIGHTS}: no such file: {folder} is not whole") from None
-    except (ValueError, SafetensorError) as error:
+    except ValueError as error:
         raise InputError(f"{folder}: {CONFIG} or {WEIGHTS} is damaged ({error})") from error
     for key, value in (("r", own.r), ("lora_alpha", own.lora_alpha)):
         if found.get(key) != value:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from silmm.errors import InputError
-from silmm.lmm.whole import Shapes as Shapes
-from silmm.lmm.whole import differences, listed
+from silmm.whole_weights import Shapes as Shapes
+from silmm.whole_weights import differences, listed
 
 
 def read_state(file: Path, *, meta: bool = False) -> dict[str, Tensor]:

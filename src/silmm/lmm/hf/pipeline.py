@@ -6,20 +6,21 @@ diffusers alone warns of weights that are missing, and leaves them random.
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silmm.errors import InputError
 from silmm.lmm.hf.folder import fingerprint_of, read_header
-from silmm.lmm.whole import refuse_unfit
+from silmm.typed_json import loads, short
+from silmm.whole_weights import refuse_unfit
 
 if TYPE_CHECKING:
     import torch
 
 Parts = Mapping[str, tuple[str, str]]  # parts with weights: module and class of each
 WEIGHTS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # names of a part's files, by library
+LIBRARIES = (None, "diffusers", "transformers", "stable_diffusion")  # the last one is a module of diffusers' own
 INDEX = "model_index.json"  # names the pipeline
 TEXTS = ("*.json", "[!.]*/*.json", "[!.]*/merges.txt")  # all but weights that decides what is painted
 COUNTED = ("position_ids",)  # buffers that old files hold: counted, not learned
@@ -33,9 +34,13 @@ def check(folder: Path, *, family: str, pipeline: str, parts: Parts) -> dict[str
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: expected the downloaded diffusion pipeline of {family}")
-    found = _read_json(folder / INDEX).get("_class_name")
+    named = _read_json(folder / INDEX)
+    found = named.get("_class_name")
     if found != pipeline:
-        raise InputError(f"{folder / INDEX}: _class_name is {found!r}, but {family} needs {pipeline}")
+        raise InputError(f"{folder / INDEX}: _class_name is {short(found)}, but {family} needs {pipeline}")
+    for part, made in named.items():  # diffusers imports what stands here
+        if isinstance(made, list) and (made[:1] or [None])[0] not in LIBRARIES:
+            raise InputError(f"{folder / INDEX}: {short(part)} is of {short(made)}: take the published pipeline")
     configs = {}
     for part, (module, _) in parts.items():
         configs[part] = _read_json(folder / part / "config.json")
@@ -109,7 +114,7 @@ def _files(folder: Path, stem: str) -> list[Path]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{file}: no such file: {file.parent} is no folder that diffusers wrote") from None
     except ValueError as error:

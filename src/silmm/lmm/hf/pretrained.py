@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.nn import Parameter
+from torch.nn import Module, Parameter
 
 from silmm.lmm.hf import checkpoint, lora, text
 from silmm.open_language.instructions import ask_instruction, write_instruction
@@ -71,6 +71,10 @@ class PretrainedLMM(ABC):
     def parameters(self) -> list[Parameter]:
         """The LoRA weights, float32."""
         return lora.parameters(self.adapted)
+
+    def learners(self) -> list[Module]:
+        """peft's model."""
+        return [self.adapted]
 
     @contextmanager
     def without_adapter(self) -> Iterator[None]:

@@ -54,14 +54,13 @@ def load(path: Path) -> JanusLMM:
 
     Raises InputError where it is not whole, or its weights are others than it was made with, or will not do.
     """
-    import torch
-
+    from silmm.device import own_device
     from silmm.lmm.janus import weights as loader
     from silmm.lmm.janus.lmm import JanusLMM
 
     settings = checkpoint.read(path)
     check(settings.weights)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     weights = loader.load(settings.weights["model"], dtype=settings.dtype, rows=settings.rows, device=device)
     adapted = lora.attach(weights.model, regex=REGEX, rank=settings.rank, alpha=settings.alpha, seed=None)
     lora.restore(adapted, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +9,8 @@ import torch
 
 from silmm.errors import InputError
 from silmm.lmm.hf.text import TextModel
-from silmm.lmm.whole import refuse_unfit
+from silmm.typed_json import loads
+from silmm.whole_weights import refuse_unfit
 
 CLASS = "JanusForConditionalGeneration"
 TAKE = "take the files of deepseek-community/Janus-Pro-1B or -7B"
@@ -45,7 +45,7 @@ def load_processor(folder: Path) -> Any:
     from transformers.models.janus.processing_janus import JanusProcessor
 
     try:
-        return JanusProcessor.from_pretrained(folder)
+        return JanusProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (AttributeError, OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{folder}: no processor of Janus ({reason}): {TAKE}") from error
@@ -60,7 +60,7 @@ def check_tokens(folder: Path, config: Any, processor: Any) -> None:
     tokenizer = processor.tokenizer
     file = folder / "tokenizer.json"
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = loads(file.read_text(encoding="utf-8"))
         known = {token["content"] for token in content["added_tokens"]} | set(content["model"]["vocab"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: not a tokenizer ({error!r}): {TAKE}") from error
@@ -87,7 +87,7 @@ def read_config(folder: Path) -> Any:
     from transformers.models.janus.configuration_janus import JanusConfig
 
     try:
-        return JanusConfig.from_pretrained(folder)
+        return JanusConfig.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of many kinds: huggingface_hub validates each field
         reason = " ".join(str(error).split())
         raise InputError(f"{folder / 'config.json'}: not a config of Janus ({reason}): download it again") from error

@@ -95,15 +95,14 @@ def load(path: Path) -> SeedLMM:
 
     Raises InputError where it is not whole, or its weights are others than it was made with, or will not do.
     """
-    import torch
-
+    from silmm.device import own_device
     from silmm.lmm.seed_llama import weights as loader
     from silmm.lmm.seed_llama.lmm import SeedLMM
 
     settings = checkpoint.read(path)
     sizes = check(settings.weights)
     check_options(settings.weights, settings.options)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     weights = loader.load(
         settings.weights["llm"], settings.weights["visual"], sizes, template=str(settings.options["template"]),
         dtype=settings.dtype, rows=settings.rows, device=device,

@@ -14,7 +14,7 @@ from silmm.lmm.hf.folder import weight_files
 from silmm.lmm.hf.text import TextModel
 from silmm.lmm.seed_llama import names
 from silmm.lmm.seed_llama.quantizer_file import Sizes
-from silmm.lmm.whole import refuse_unfit
+from silmm.whole_weights import refuse_unfit
 
 CLASS = "LlamaForCausalLM"
 
@@ -60,7 +60,7 @@ def read_config(folder: Path) -> Any:
     from transformers import LlamaConfig
 
     try:
-        return LlamaConfig.from_pretrained(folder)
+        return LlamaConfig.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of many kinds: huggingface_hub validates each field
         reason = " ".join(str(error).split())
         raise InputError(f"{folder / 'config.json'}: not a config of LLaMA ({reason}): download it again") from error

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from silmm import rng as keyed
+from silmm.errors import TokensError
 from silmm.kernels.nucleus import nucleus
 from silmm.lmm.shapeworld import layout
 from silmm.lmm.shapeworld.decode import decode
@@ -82,7 +83,19 @@ class ShapeWorldLMM:
 
     def render(self, tokens_NL: np.ndarray) -> np.ndarray:
         """Pictures uint8 `[n, 30, 30, 3]` of codes."""
-        return self.tokenizer.decode(torch.from_numpy(np.asarray(tokens_NL, np.int64))).numpy()
+        return self.tokenizer.decode(torch.from_numpy(self._codes(tokens_NL))).numpy()
+
+    def _codes(self, tokens_NL: np.ndarray) -> np.ndarray:
+        """Visual tokens from anywhere as int64 `[n, 36]`. Raises TokensError for those that are none of this LMM's."""
+        codes = np.asarray(tokens_NL, np.int64)
+        if not codes.size:
+            return codes
+        if codes.shape[1:] != (self.length,) or codes.min() < 0 or codes.max() >= self.vocab.n_visual:
+            raise TokensError(
+                f"visual tokens {list(codes.shape)} from {codes.min()} to {codes.max()}: expected {self.length} of a"
+                f" picture, from 0 to {self.vocab.n_visual - 1}"
+            )
+        return codes
 
     def tokenize(self, images_NHWC: np.ndarray) -> np.ndarray:
         """Codes `[n, 36]`."""
@@ -103,6 +116,7 @@ class ShapeWorldLMM:
         All questions of a picture share one pass: the picture's tokens are read once, and a block mask keeps the
         questions from seeing each other.
         """
+        tokens_NL = self._codes(tokens_NL)
         order = np.argsort([len(" ".join(q)) for q in questions], kind="stable")  # like lengths share a block
         results: dict[int, np.ndarray] = {}
         for i in range(0, len(order), BLOCK_IMAGES):
@@ -146,3 +160,7 @@ class ShapeWorldLMM:
     def parameters(self) -> list[torch.nn.Parameter]:
         """The weights that training changes."""
         return list(self.model.parameters())
+
+    def learners(self) -> list[torch.nn.Module]:
+        """The transformer."""
+        return [self.model]

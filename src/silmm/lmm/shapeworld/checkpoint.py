@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers.models.llama.configuration_llama import LlamaConfig
 
+from silmm import tensor_files
 from silmm.errors import InputError
 from silmm.lmm.shapeworld import vocab as vocabulary
 from silmm.lmm.shapeworld.base import ShapeWorldLMM
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
 from silmm.lmm.shapeworld.model import ShapeWorldLlama
 from silmm.lmm.shapeworld.vq import VQTokenizer
-from silmm.lmm.whole import differences, listed
+from silmm.tensor_files import saving
+from silmm.typed_json import short
+from silmm.whole_weights import differences, listed
 
 FAMILY = "shapeworld_discrete"
+AGAIN = "re-run the stage that makes the checkpoint (silmm pretrain, silmm align)"
 _FRONT = """---
 library_name: transformers
 license: apache-2.0
@@ -54,7 +57,8 @@ def save_shared(lmm: ShapeWorldLMM, folder: Path, extra: dict[str, Any], card: s
 
 def save_weights(module: torch.nn.Module, file: Path) -> None:
     """Write a module's weights, by name."""
-    save_file({k: v.contiguous() for k, v in sorted(module.state_dict().items())}, str(file), {"format": "pt"})
+    with saving(file):
+        save_file({k: v.contiguous() for k, v in sorted(module.state_dict().items())}, str(file), {"format": "pt"})
 
 
 def load(folder: Path) -> DiscreteLMM:
@@ -66,17 +70,20 @@ def load_shared(folder: Path, *others: str) -> tuple[ShapeWorldLlama, VQTokenize
     """What `save_shared` wrote; `others` must be there too. Raises InputError as `load` does."""
     for name in ("model.safetensors", "visual_tokenizer.safetensors", "tokenizer.json", *others):
         if not (folder / name).is_file():
-            raise InputError(f"{folder / name}: no such file: {folder} is not a whole checkpoint")
+            raise InputError(f"{folder / name}: no such file: {folder} is not a whole checkpoint; {AGAIN}")
     try:
         vocab = vocabulary.load(folder)
     except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
-        raise InputError(f"{folder / 'tokenizer.json'}: not a tokenizer ({error})") from error
-    config = LlamaConfig.from_pretrained(folder, attn_implementation="sdpa")
+        raise InputError(f"{folder / 'tokenizer.json'}: not a tokenizer of silmm ({short(error)}); {AGAIN}") from error
+    try:
+        config = LlamaConfig.from_pretrained(folder, attn_implementation="sdpa", local_files_only=True)
+        model = ShapeWorldLlama(config)
+    except Exception as error:  # transformers, huggingface_hub and torch have their own classes for a wrong field
+        raise InputError(f"{folder / 'config.json'}: not the config of a Llama ({short(error)}); {AGAIN}") from error
     if config.vocab_size != len(vocab):
         raise InputError(
-            f"{folder}: config.json has vocab_size {config.vocab_size}, tokenizer.json {len(vocab)} tokens"
+            f"{folder}: config.json has vocab_size {config.vocab_size}, tokenizer.json {len(vocab)} tokens; {AGAIN}"
         )
-    model = ShapeWorldLlama(config)
     fill(model, folder / "model.safetensors")
     tokenizer = VQTokenizer(vocab.n_visual)
     fill(tokenizer, folder / "visual_tokenizer.safetensors")
@@ -84,12 +91,14 @@ def load_shared(folder: Path, *others: str) -> tuple[ShapeWorldLlama, VQTokenize
 
 
 def fill(module: torch.nn.Module, file: Path, hint: str = "") -> None:
-    """Load weights, refusing by name whatever does not fit; `hint`: what to do then."""
+    """Load weights, refusing by name whatever does not fit, and what is not finite; `hint`: what to do then."""
     try:
-        weights = load_file(str(file))
-    except SafetensorError as error:
-        raise InputError(f"{file}: not a safetensors file ({error})") from error
+        weights = tensor_files.load(file, load_file)
+    except InputError as error:
+        raise InputError(f"{error}: {AGAIN}") from None
     shapes, own = ({k: tuple(t.shape) for k, t in one.items()} for one in (weights, module.state_dict()))
     if problems := differences(shapes, own):
-        raise InputError(f"{file}: {listed(problems, most=5)}{hint and f' ({hint})'}")
+        raise InputError(f"{file}: {listed(problems, most=5)}: {hint or AGAIN}")
+    if lost := [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+        raise InputError(f"{file}: {lost[0]} holds numbers that are not finite: {hint or AGAIN}")
     module.load_state_dict(weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from silmm.lmm.shapeworld.checkpoint import fill, load_shared, save_shared, save
 from silmm.lmm.shapeworld.continuous import ContinuousLMM
 from silmm.lmm.shapeworld.dream import DreamQueries
 from silmm.lmm.shapeworld.flow import FlowDecoder
+from silmm.typed_json import loads
 
 FAMILY = "shapeworld_continuous"
 _CARD = """# A continuous ShapeWorld LMM
@@ -36,7 +36,7 @@ def load(folder: Path) -> ContinuousLMM:
     """Load the folder. Raises InputError naming a missing file or key, or every missing, unexpected or misshapen
     weight."""
     model, tokenizer, vocab = load_shared(folder, "dream_queries.safetensors", "flow_decoder.safetensors")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = loads((folder / "config.json").read_text(encoding="utf-8"))
     n_queries, shape = _number(folder, config, "dream_queries"), config.get("flow_decoder")
     if not isinstance(shape, dict):
         raise InputError(f"{folder / 'config.json'}: flow_decoder is missing")

@@ -118,6 +118,10 @@ class ContinuousLMM(ShapeWorldLMM):
         """The weights that step 5 changes: the transformer and the queries; the decoder stays as it is."""
         return [*self.model.parameters(), *self.queries.parameters()]
 
+    def learners(self) -> list[torch.nn.Module]:
+        """The transformer, and the queries."""
+        return [self.model, self.queries]
+
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder."""
         from silmm.lmm.shapeworld import checkpoint_continuous

@@ -16,9 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from silmm.errors import TextError
 from silmm.lmm.shapeworld.vocab import Vocab
 from silmm.shapeworld.language import Thing
 from silmm.shapeworld.scene import GRID, Obj, Scene
+from silmm.typed_json import short
 
 L_IMAGE = GRID * GRID
 PROMPT_WORDS = 16  # longest prompt that fits
@@ -33,7 +35,7 @@ def _left_padded(vocab: Vocab, head: list[int], prompts: Sequence[str], tail: li
     for row, prompt in zip(out, prompts, strict=True):
         words = vocab.encode(prompt)
         if len(words) > PROMPT_WORDS:
-            raise ValueError(f"prompt has {len(words)} words, more than the {PROMPT_WORDS} that fit: {prompt!r}")
+            raise TextError(f"prompt has {len(words)} words, more than the {PROMPT_WORDS} that fit: {short(prompt)}")
         row[PROMPT_WORDS - len(words) :] = [*head, *words, *tail]
     return out
 
@@ -73,7 +75,7 @@ def question_branch(vocab: Vocab, question: str) -> list[int]:
     """Ids of a question; the next token after the last one is the answer."""
     words = vocab.encode(question)
     if len(words) > QUESTION_WORDS:
-        raise ValueError(f"question has {len(words)} words, more than the {QUESTION_WORDS} that fit: {question!r}")
+        raise TextError(f"question has {len(words)} words, more than the {QUESTION_WORDS} that fit: {short(question)}")
     return [vocab.ids["<ask_image>"], *words]
 
 

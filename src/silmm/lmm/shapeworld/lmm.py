@@ -54,7 +54,7 @@ class DiscreteLMM(ShapeWorldLMM):
     def token_logps(self, prompts: Sequence[str], tokens_BL: np.ndarray) -> Tensor:
         """Log-probs fp32 `[B, 36]` of the codes, over visual tokens only, as they are drawn."""
         vocab = self.vocab
-        codes = torch.from_numpy(np.asarray(tokens_BL, np.int64))
+        codes = torch.from_numpy(self._codes(tokens_BL))
         prefix = torch.from_numpy(layout.draw_prefix(vocab, prompts))
         ids = torch.cat([prefix, codes[:, :-1] + vocab.first_visual], 1)
         mask = torch.from_numpy(layout.causal_mask(ids.numpy(), vocab.pad))

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from silmm.errors import TextError
 from silmm.shapeworld.language import SUBCATEGORIES, lexicon
 from silmm.shapeworld.scene import GRID
+from silmm.typed_json import short
 
 CONTROL = (
     "<pad>",
@@ -44,12 +46,13 @@ class Vocab:
         return len(self.tokens)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of space-separated text. Raises ValueError naming the first unknown word."""
+        """Ids of space-separated text. Raises TextError naming the first unknown word."""
         try:
             return [self.ids[word] for word in text.split()]
         except KeyError as error:
-            raise ValueError(
-                f"unknown word {error} in {text!r}: ShapeWorld's words are {' '.join(lexicon())}"
+            word = short(error.args[0])
+            raise TextError(
+                f"unknown word {word} in {short(text)}: ShapeWorld's words are {' '.join(lexicon())}"
             ) from None
 
     def decode(self, ids: Sequence[int]) -> str:

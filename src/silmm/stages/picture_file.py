@@ -1,0 +1,100 @@
+"""The pictures of a shard as one file: a ZIP archive of PNGs, which any tool opens.
+
+At the paper's scale (16,000 prompts, 30 pictures each) a file a picture would be half a million files an iteration,
+and file systems of clusters count and slow down by files. PNGs are compressed already, so the archive only stores them:
+a reader goes straight to the one that it wants.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from silmm.records import RecordError
+from silmm.typed_json import short
+
+NAME = "pictures.zip"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that ZIP knows: same pictures, same bytes
+_UNIX, _MODE = 3, 0o644 << 16
+
+
+@contextmanager
+def picture_writer(folder: Path) -> Iterator[Callable[[str, np.ndarray], None]]:
+    """Yield a function that adds one picture, uint8 `[H, W, 3]`, under a name to `folder`'s archive.
+
+    It raises RecordError for a name that is there: prompts `p1` and `p1_0` may both have a `p1_0_1.png`.
+    """
+    with archive_writer(folder / NAME) as add:
+
+        def add_picture(name: str, pixels_HWC: np.ndarray) -> None:
+            try:
+                add(name, png(pixels_HWC))
+            except FileExistsError:
+                raise RecordError(f"{folder}: two pictures would be {name}: give prompts ids without '_'") from None
+
+        yield add_picture
+
+
+@contextmanager
+def archive_writer(file: Path) -> Iterator[Callable[[str, bytes], None]]:
+    """Yield a function that adds a content under a name to a new archive, and raises FileExistsError for a name that is
+    there."""
+    with zipfile.ZipFile(file, "x", zipfile.ZIP_STORED) as archive:
+
+        def add(name: str, content: bytes) -> None:
+            if name in archive.NameToInfo:
+                raise FileExistsError(name)
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.create_system, entry.external_attr = _UNIX, _MODE
+            archive.writestr(entry, content)
+
+        yield add
+
+
+def png(pixels_HWC: np.ndarray) -> bytes:
+    """A picture, uint8 `[H, W, 3]`, as a PNG: the same bytes each time."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels_HWC).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def read_pictures(folder: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """Pictures uint8 `[H, W, 3]` with these names from `folder`'s archive.
+
+    Raises RecordError for an archive or a picture that is missing or damaged; checksums are checked.
+    """
+    file = folder / NAME
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return [_pixels(archive, name) for name in names]
+    except FileNotFoundError:
+        raise RecordError(f"{file}: no such file; run the stage that makes it (silmm images)") from None
+    except RecordError:
+        raise
+    except Exception as error:  # zipfile has no error of its own for some of what a damaged file may hold
+        reason = short(error)
+        raise RecordError(
+            f"{file}: not a whole ZIP archive ({reason}); delete its folder and re-run silmm images"
+        ) from None
+
+
+def _pixels(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    where, remedy = f"{archive.filename}: {name}", "delete its folder and re-run silmm images"
+    try:
+        entry = archive.getinfo(name)
+    except KeyError:
+        raise RecordError(f"{where}: no such picture, which index.parquet beside it names; {remedy}") from None
+    if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+        raise RecordError(f"{where}: compressed or encrypted, as silmm images never writes it; {remedy}")
+    content = archive.read(entry)
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as Pillow says that it is none
+        raise RecordError(f"{where}: not a picture that can be read ({short(error)}); {remedy}") from None
