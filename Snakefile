@@ -35,6 +35,8 @@ include: "workflow/rules/diversity.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/gallery.smk"
 include: "workflow/rules/cost.smk"
+include: "workflow/rules/benchmark_files.smk"
+include: "workflow/rules/benchmark.smk"
 
 
 # The summary of all runs, and the figures; of a pretrained LMM, its last policies and what became of prompts and pairs.
@@ -58,7 +60,7 @@ rule base:
 
 onstart:
     print(what_will_be_made(), file=sys.stderr)
-    require_weights()
+    require(missing_weights() + missing_benchmarks() + NOT_AVOIDED)
 
 
 onsuccess:

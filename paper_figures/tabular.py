@@ -91,5 +91,6 @@ def latex(table: Table, notes: Sequence[str]) -> str:
 def _line(cells: Sequence[str]) -> str:
     special = {"\N{MINUS SIGN}": "$-$", "\N{EN DASH}": "--", "\N{MULTIPLICATION SIGN}": "$\\times$"}
     special |= {"\n": " "}
-    special |= {character: f"\\{character}" for character in "%_&#"}
+    special |= {character: f"\\{character}" for character in "%_&#${}"}
+    special |= {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
     return " & ".join("".join(special.get(c, c) for c in cell) for cell in cells) + " \\\\"

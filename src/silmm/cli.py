@@ -6,18 +6,20 @@ What is imported here decides how fast `silmm --help` answers: torch, numpy and 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from silmm import __version__
+from silmm import __version__, cli_agreement, cli_benchmark, takeover
+from silmm.benchmark_config import SAMPLING
 from silmm.cli_options import (
     AUDIT_OPTIONS,
     LOOKS,
-    SAMPLING,
     STAGE_OPTIONS,
     Parser,
     add_drawing,
@@ -29,25 +31,43 @@ from silmm.cli_options import (
     paths_and_keys,
     settings_from,
 )
-from silmm.errors import InputError
+from silmm.errors import InputError, TextError, TokensError
 from silmm.settings import STAGES, check
+
+_FULL = ": make room, then give the same command again; nothing half-written was left under its name"
+_CLOSED = ": give a folder that you may write to"
+_ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST), _CLOSED),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 on success, 2 with one line on stderr for what the user can mend."""
+    """Run one command; 0 on success, 2 with one line on stderr for what the user can mend, 141 (as a shell says it)
+    where nobody reads its output any more: `silmm plan CONFIG | head`."""
     args = build_parser().parse_args(argv)
+    if run := os.environ.get("SILMM_RUN"):  # Snakemake's process: see workflow/rules/common.smk
+        takeover.end_with(int(run))
     try:
         set_threads(args.threads)
-        args.run(args)
+        with _writer(args):
+            args.run(args)
+        sys.stdout.flush()
     except InputError as error:
         return _fail(args.command, str(error))
     except KeyboardInterrupt:
         _fail(args.command, "interrupted; the same command goes on where it can")
         return 130
+    except BrokenPipeError:
+        _forget_output()
+        return 141
     except OSError as error:  # missing file, no permission, full disk
         if error.strerror is None:
             raise
-        return _fail(args.command, f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        _forget_output()
+        where = error.filename or getattr(args, "out", None)  # a write that fails does not say of which file
+        advice = _ADVICE.get(error.errno or 0, "")
+        return _fail(args.command, f"{where}: {error.strerror}{advice}" if where else error.strerror + advice)
     return 0
 
 
@@ -84,6 +104,10 @@ def build_parser() -> Parser:
     command("gallery", _gallery, text, "ckpt-of seed out")
     for name, (options, text) in LOOKS.items():
         add_settings(command(name, _look, text, options), "images")
+    cli_benchmark.add_benchmark(commands).set_defaults(run=_benchmark)
+    for sub in cli_agreement.add_agreement(commands):
+        sub.set_defaults(run=_agreement)
+    cli_benchmark.add_benchmark_images(commands).set_defaults(run=_benchmark_images)
     add_drawing(command("draw", _draw, "Draw a prompt."))
     sub = command("ask", _ask, "Ask a yes/no question about an image.", "ckpt")
     sub.add_argument("image", type=Path, metavar="IMAGE")
@@ -102,10 +126,21 @@ def set_threads(threads: int) -> None:
     os.environ.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), MKL_DYNAMIC="FALSE")
 
 
+def _writer(args: argparse.Namespace) -> AbstractContextManager[None]:
+    """Alone with the output, if there is one."""
+    out: Path | None = getattr(args, "out", None)
+    return takeover.sole_writer(out) if out and out.name else nullcontext()
+
+
 def _stage(args: argparse.Namespace) -> None:
     settings = settings_from(args, args.command)
     keywords = paths_and_keys(args, STAGE_OPTIONS[args.command])
-    _module(f"stages.{args.command}").run(settings, **keywords)
+    try:
+        _module(f"stages.{args.command}").run(settings, **keywords)
+    except (TextError, TokensError) as error:  # an LMM does not know which file they are from
+        holders = ("prompts", "qa") if isinstance(error, TextError) else ("images",)
+        files = [str(file) for name in holders for file in _listed(keywords.get(name))]
+        raise InputError(f"{' or '.join(files)}: {error}; make the file again with this LMM") from None
 
 
 def _gather(args: argparse.Namespace) -> None:
@@ -156,14 +191,47 @@ def _look(args: argparse.Namespace) -> None:
     _module(f"stages.{args.command.replace('-', '_')}").run(settings_from(args, "images"), **keywords)
 
 
+def _benchmark(args: argparse.Namespace) -> None:
+    keywords = cli_benchmark.keywords(args)
+    images = tuple(args.images) if args.images else (_draw_for(args),)
+    _module("stages.benchmark").run(images=images, **keywords)
+
+
+def _draw_for(args: argparse.Namespace) -> Path:
+    """The pictures of `silmm benchmark --ckpt`, beside its output; those that are there already are not drawn again."""
+    check_inputs((args.ckpt,), "ckpt")
+    pictures, state = (args.out.with_name(args.out.name + suffix) for suffix in (".pictures", ".pictures.state"))
+    what = {name: getattr(args, name) for name in (*cli_benchmark.WHAT, "ckpt", "threads")}
+    with takeover.sole_writer(pictures):
+        _module("stages.benchmark_images").run(_sampling(args), shard=(0, 1), out=pictures, state=state, **what)
+    return pictures
+
+
+def _agreement(args: argparse.Namespace) -> None:
+    _module(f"stages.{args.command.replace('-', '_')}").run(**cli_agreement.keywords(args))
+
+
 def _draw(args: argparse.Namespace) -> None:
+    settings = _sampling(args)
+    keywords = paths_and_keys(args, "ckpt out seed")
+    _module("stages.inference").draw(prompt=args.prompt, n=args.n, best=args.best, settings=settings, **keywords)
+
+
+def _benchmark_images(args: argparse.Namespace) -> None:
+    settings = _sampling(args)
+    keywords = paths_and_keys(args, cli_benchmark.DRAWING)
+    keywords |= {name: getattr(args, name) for name in cli_benchmark.WHAT}
+    _module("stages.benchmark_images").run(settings, **keywords)
+
+
+def _sampling(args: argparse.Namespace) -> Any:
+    """Settings of step 2 from the options that say how to sample."""
     try:
         settings = STAGES["images"](**{name: getattr(args, f"images.{name}") for name in SAMPLING})
         check(settings)
     except ValueError as error:
         raise InputError(str(error).replace("images.", "")) from None
-    keywords = paths_and_keys(args, "ckpt out seed")
-    _module("stages.inference").draw(prompt=args.prompt, n=args.n, best=args.best, settings=settings, **keywords)
+    return settings
 
 
 def _ask(args: argparse.Namespace) -> None:
@@ -186,6 +254,29 @@ def _module(name: str) -> Any:
     return importlib.import_module(f"silmm.{name}")
 
 
+def _listed(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else () if value is None else (value,)
+
+
 def _fail(command: str, message: str) -> int:
-    print(f"silmm {command}: error: {' '.join(message.split())}", file=sys.stderr)
+    """One line, whatever a file or a model wrote into it: a terminal obeys control characters."""
+    line = " ".join(message.split())
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    _end_bars()
+    print(f"silmm {command}: error: {line}", file=sys.stderr)
     return 2
+
+
+def _end_bars() -> None:
+    """Progress bars that an error left open say their last before it, not after: the error is the last line."""
+    if bars := sys.modules.get("tqdm"):
+        for bar in list(getattr(bars.tqdm, "_instances", ())):
+            bar.close()
+
+
+def _forget_output() -> None:
+    """What could not be printed is not tried again when Python ends, which would say so in many lines."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

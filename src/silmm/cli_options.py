@@ -9,15 +9,16 @@ import argparse
 import dataclasses
 import sys
 import typing
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from silmm.arms import ADOPTED, SHAPEWORLD, flag
+from silmm.benchmark_config import SAMPLING
 from silmm.errors import InputError
 from silmm.report.entries import CONTROL, ROLES
 from silmm.settings import STAGES, Images
-
-SAMPLING = tuple(f.name for f in dataclasses.fields(Images) if f.name not in ("n", "noises"))
 
 
 class Parser(argparse.ArgumentParser):
@@ -63,7 +64,8 @@ def _policy(text: str) -> dict[str, Any]:
     return {"lmm": fields["lmm"], "iteration": int(fields["iteration"]), "dir": Path(folder)}
 
 
-def _above_zero(text: str) -> int:
+def above_zero(text: str) -> int:
+    """The type of an option that is a whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' must be a whole number, at least 1")
     return int(text)
@@ -99,6 +101,12 @@ INPUTS: dict[str, dict[str, Any]] = {
     "qa": {**_FILE, "help": "qa.jsonl of this iteration"},
     "scores": {**_FILE, "help": "scores.parquet of this iteration"},
     "pairs": {**_FILE, "help": "pairs.parquet of this iteration"},
+    "avoid": {
+        "type": Path,
+        "nargs": "+",
+        "metavar": "PATH",
+        "help": "files or folders of benchmark prompts: a draft that matches one is dropped and counted",
+    },
     "images": {**_DIR, "nargs": "+", "help": "image folders (shards) of this iteration"},
     "summary": {**_FILE, "help": "summary.csv"},
     "gains": {**_FILE, "help": "gains.csv"},
@@ -106,12 +114,19 @@ INPUTS: dict[str, dict[str, Any]] = {
 OTHERS: dict[str, dict[str, Any]] = {
     "out": {"type": Path, "metavar": "PATH", "help": "what to write; it appears whole or not at all"},
     "stats": {**_FILE, "help": "counts and measurements to write beside it"},
-    "state": {**_DIR, "help": "folder of resumable training state"},
+    "state": {**_DIR, "help": "folder of resumable state, removed when the work is done"},
+    "processes": {
+        "type": _not_negative,
+        "metavar": "N",
+        "default": 1,
+        "help": "train in so many processes on this machine, one a GPU (0 is 1)",
+    },
+    "tensorboard": {**_DIR, "help": "folder of TensorBoard's files, to look at the metrics as they come"},
     "gains-out": {**_FILE, "help": "gains.csv to write: paired differences to the base and between arms"},
     "lmm": {"choices": SHAPEWORLD, "default": SHAPEWORLD[0], "help": "which of ShapeWorld's LMMs"},
     "family": {"choices": ADOPTED, "help": "what kind of LMM it is"},
     "seed": {"type": _not_negative, "default": 0, "help": "every random draw is keyed by it"},
-    "iteration": {"type": _above_zero, "metavar": "T", "help": "number of the iteration, from 1"},
+    "iteration": {"type": above_zero, "metavar": "T", "help": "number of the iteration, from 1"},
     "shard": {"type": _shard, "default": (0, 1), "metavar": "I/N", "help": "the I-th of N parts, from 0"},
     "strength": {
         "type": _positive,
@@ -145,12 +160,12 @@ OTHERS: dict[str, dict[str, Any]] = {
 STAGE_OPTIONS = {
     "pretrain": "lmm seed out state [shipped] [start]",
     "adopt": "family seed out",
-    "prompts": "ckpt seed iteration out stats",
+    "prompts": "ckpt seed iteration out stats [state] [avoid]",
     "images": "ckpt prompts seed iteration shard out",
-    "questions": "ckpt prompts out stats",
+    "questions": "ckpt prompts out stats [state]",
     "score": "ckpt qa images out",
     "pairs": "scores qa images seed iteration out stats",
-    "align": "ckpt pairs prompts qa images seed iteration out state",
+    "align": "ckpt pairs prompts qa images seed iteration out state [processes] [tensorboard]",
     "evaluate": "ckpt seed out stats [pairs] [prompts] [images]",
 }
 
@@ -171,7 +186,7 @@ def add_options(parser: argparse.ArgumentParser, names: str) -> None:
         required = plain == name and "default" not in spec
         dest = plain.replace("-", "_")
         parser.add_argument(f"--{plain}", dest=dest, required=required, **_with_default(spec))
-    parser.add_argument("--threads", **_with_default({"type": _above_zero, "default": 1, "help": "CPU threads"}))
+    parser.add_argument("--threads", **_with_default({"type": above_zero, "default": 1, "help": "CPU threads"}))
 
 
 def add_stage(commands: Any, stage: str) -> Parser:
@@ -188,12 +203,12 @@ def add_settings(parser: Parser, stage: str) -> None:
     group = parser.add_argument_group("settings")
     hints = typing.get_type_hints(STAGES[stage])
     for f in dataclasses.fields(STAGES[stage]):
-        add_setting(group, stage, f, hints[f.name])
+        add_setting(group, stage, f, hints[f.name], f.default)
 
 
-def add_setting(group: Any, stage: str, field: dataclasses.Field[Any], hint: Any) -> None:
+def add_setting(group: Any, stage: str, field: dataclasses.Field[Any], hint: Any, default: Any) -> None:
     """Add the option of one settings field: its type, default, choices and help."""
-    default, meta = field.default, field.metadata
+    meta = field.metadata
     spec: dict[str, Any] = {"dest": f"{stage}.{field.name}", "default": default}
     if hint is bool:
         spec["action"] = argparse.BooleanOptionalAction
@@ -236,22 +251,29 @@ def paths_and_keys(args: argparse.Namespace, names: str) -> dict[str, Any]:
 def check_inputs(paths: tuple[Path, ...], name: str) -> None:
     """InputError for a path that is not there, or a folder that is a file or the other way round."""
     for path in paths:
-        folder = INPUTS[name]["metavar"] == "DIR"
-        if not (path.is_dir() if folder else path.is_file()):
-            kind = "folder" if folder else "file"
-            raise InputError(f"{path}: {'not a ' if path.exists() else 'no such '}{kind} (--{name})")
+        metavar = INPUTS[name]["metavar"]
+        if not {"DIR": path.is_dir, "FILE": path.is_file, "PATH": path.exists}[metavar]():
+            kind = {"DIR": "folder", "FILE": "file", "PATH": "file or folder"}[metavar]
+            found = "not a" if path.exists() else "no such"
+            raise InputError(f"{path}: {found} {kind} (--{name}): expected {INPUTS[name]['help'].partition(':')[0]}")
 
 
 def add_drawing(parser: Parser) -> None:
     """Add the options of `silmm draw`; how to sample has the defaults of step 2."""
     parser.add_argument("prompt", metavar="PROMPT")
     add_options(parser, "ckpt out seed")
-    parser.add_argument("--n", **_with_default({"type": _above_zero, "default": 8, "help": "images to draw"}))
+    parser.add_argument("--n", **_with_default({"type": above_zero, "default": 8, "help": "images to draw"}))
     parser.add_argument("--best", action="store_true", help="keep only the one that the LMM itself scores best")
+    add_sampling(parser)
+
+
+def add_sampling(group: Any, defaults: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """The settings of step 2 that say how to sample, some with another default."""
+    chosen = Images(**defaults)
     hints = typing.get_type_hints(Images)
     for f in dataclasses.fields(Images):
         if f.name in SAMPLING:
-            add_setting(parser, "images", f, hints[f.name])
+            add_setting(group, "images", f, hints[f.name], getattr(chosen, f.name))
 
 
 def add_planning(parser: Parser) -> None:
@@ -260,7 +282,7 @@ def add_planning(parser: Parser) -> None:
     parser.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help=text)
     text = "memory of a device (default: of the first GPU, or 80 where there is none)"
     parser.add_argument("--memory", type=_positive, metavar="GIB", help=text)
-    parser.add_argument("--devices", **_with_default({"type": _above_zero, "default": 1, "help": "how many there are"}))
+    parser.add_argument("--devices", **_with_default({"type": above_zero, "default": 1, "help": "how many there are"}))
     text = "results folder to take speeds from (default: the config's own)"
     parser.add_argument("--measured", type=Path, metavar="DIR", help=text)
 

@@ -178,6 +178,11 @@ class Align:
         0, "pairs per forward pass: gradients of a batch are summed up from so many at a time (0: all at once)", low=0
     )
     epochs: int = _doc(1, "passes over the pairs", low=1)
+    parallel: str = _doc(
+        "ddp",
+        "on several GPUs: each has all weights, or a part of each (results: the same to rounding)",
+        choices=("ddp", "fsdp"),
+    )
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,17 @@ from snakemake.utils import validate
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from silmm import arms
+from silmm import arms, benchmark_config, config_files, takeover
 from silmm.errors import InputError
 from silmm.sources import source_hash
 
-config.update(arms.typed(config))
 try:
+    # Snakemake itself takes the last of two keys with one name.
+    for file in workflow.configfiles:
+        config_files.read(Path(file))
+    config.update(arms.typed(config))
     PLANS = arms.plans(config)
+    BENCHMARKS = benchmark_config.benchmarks(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 config["shipped"] = {
@@ -24,6 +28,11 @@ config["shipped"] = {
     for lmm, seeds in (config.get("shipped") or {}).items()
 }
 validate(config, "../schemas/config.schema.yaml")
+
+
+# One that was killed leaves locks behind, which would stand in the way of the same command given again.
+if workflow.is_main_process:
+    RUNS = takeover.join_runs(Path(".snakemake"))
 
 
 # Jobs run this checkout's package with the Python that runs Snakemake, or with the one of the conda environment.
@@ -45,6 +54,7 @@ exports = " ".join(
 )
 if not workflow.deployment_settings.deployment_method:
     exports += f' PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"'
+exports += " SILMM_RUN=$PPID"  # jobs end with the Snakemake that started them
 exports = exports.replace("{", "{{").replace("}", "}}")
 shell.prefix(f"set -euo pipefail; export {exports}; ")
 
@@ -66,5 +76,6 @@ wildcard_constraints:
 localrules:
     all,
     base,
+    benchmarks,
     figures,
     gather,

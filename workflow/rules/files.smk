@@ -6,6 +6,7 @@ from pathlib import Path
 
 
 include: "weights.smk"
+include: "avoid.smk"
 
 
 SEEDS = next(iter(PLANS.values())).seeds
@@ -19,6 +20,7 @@ PAPER = sorted({figure for plan in JUDGED.values() for figure in plan.figures})
 # What each of these, and others after the paper's, is about.
 ABOUT = {
     "table_1": "what self-improvement gains, by group",
+    "table_1_pretrained": "public benchmarks, base and after self-improvement",
     "table_2": "ways to ask and to score",
     "table_3": "pooling and distance",
     "figure_3": "iterations, by sub-category",
@@ -136,6 +138,26 @@ def main_settings_of(stage):
 def state_beside(wildcards, output):
     """Resumable training state: no output, because Snakemake deletes the outputs of a job that failed."""
     return str(Path(output.ckpt).with_name("state"))
+
+
+def curves_of(wildcards, output):
+    """TensorBoard's files, no output either: they hold times and the machine's name."""
+    parts = [
+        wildcards.lmm,
+        f"seed{wildcards.seed}",
+        wildcards.arm,
+        f"iter{wildcards.t}",
+    ]
+    return str(Path(str(output.ckpt)).parents[4].joinpath("tensorboard", *parts))
+
+
+def journal_of(stage):
+    """A params function: where a stage keeps the texts so far, no output either."""
+
+    def folder(wildcards, output):
+        return str(Path(output.stats).with_name("state") / stage)
+
+    return folder
 
 
 def shipped_folder(lmm, seed):
@@ -289,7 +311,7 @@ def what_will_be_made():
             if lmm in ADOPTED:
                 made = f"adopted, of the weights {', '.join(weights_of(lmm).values())}"
             lines.append(f"  base {lmm} seed {seed}: {made}")
-    lines += missing_weights()
+    lines += [*missing_weights(), *NOT_AVOIDED]
     return "\n".join(["silmm: this run has", *lines])
 
 

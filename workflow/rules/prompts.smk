@@ -4,6 +4,7 @@
 rule prompts:
     input:
         ckpt=policy_before,
+        avoid=AVOIDED,
     output:
         prompts="<results>/{lmm}/seed{seed}/{arm}/iter{t}/prompts.jsonl",
         stats="<results>/{lmm}/seed{seed}/{arm}/iter{t}/prompts.stats.json",
@@ -20,7 +21,9 @@ rule prompts:
         gpu=by_size(0, 1),
     params:
         settings=settings_of("prompts"),
+        state=journal_of("prompts"),
+        avoid=shlex.join(["--avoid", *AVOID] if AVOID else []),
         sources=source_hash("stages.prompts"),
     shell:
         "python -m silmm prompts --ckpt {input.ckpt} --seed {wildcards.seed} --iteration {wildcards.t}"
-        " --out {output.prompts} --stats {output.stats} --threads 1 {params.settings} 2>&1 | tee {log}"
+        " --out {output.prompts} --stats {output.stats} --state {params.state} --threads 1 {params.settings} {params.avoid} 2>&1 | tee {log}"

@@ -70,7 +70,7 @@ def missing_weights():
     ]
 
 
-def require_weights():
-    """WorkflowError for folders of weights that are not there: before any job starts."""
-    if missing_weights():
-        raise WorkflowError(*missing_weights())
+def require(missing):
+    """WorkflowError with these lines, if there are any: before any job starts."""
+    if missing:
+        raise WorkflowError(*missing)

@@ -17,7 +17,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "src"))
 
-from silmm.arms import ARM_STAGES, LMMS, SHAPEWORLD, of_lmm  # noqa: E402
+from silmm.arms import ARM_STAGES, LMMS, NAME, RESULTS, SHAPEWORLD, of_lmm  # noqa: E402
+from silmm.benchmark_config import Judged  # noqa: E402
+from silmm.benchmarks.registry import BENCHMARKS  # noqa: E402
 from silmm.settings import STAGES  # noqa: E402
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -26,15 +28,18 @@ BEGIN, END = "<!-- settings: written by workflow/scripts/config_reference.py -->
 _TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
-def stage_schema(stage: str) -> dict[str, Any]:
-    """The schema of one stage's section."""
-    hints = typing.get_type_hints(STAGES[stage])
+def settings_schema(kind: type) -> dict[str, Any]:
+    """The schema of a section of settings: one stage's, or one benchmark's."""
+    hints = typing.get_type_hints(kind)
     keys: dict[str, Any] = {}
-    for field in dataclasses.fields(STAGES[stage]):
+    for field in dataclasses.fields(kind):
         meta = field.metadata
         key: dict[str, Any] = {"description": meta.get("help", "")}
         if typing.get_origin(hints[field.name]) is tuple:
             key |= {"type": "array", "items": {"type": "string"}, "minItems": 1}
+        elif names := meta.get("names"):
+            folders = {name: {"type": "string", "minLength": 1} for name in names}
+            key |= {"type": ["object", "null"], "additionalProperties": False, "properties": folders}
         else:
             key["type"] = _TYPES[hints[field.name]]
         limits = {"minimum": meta.get("low"), "maximum": meta.get("high"), "enum": meta.get("choices")}
@@ -58,6 +63,8 @@ def schema() -> dict[str, Any]:
         "additionalProperties": arm,
     }
     folders = {"type": ["object", "null"], "additionalProperties": {"type": ["string", "null"]}}
+    judged = settings_schema(Judged) | {"required": ["data"]}
+    judged["properties"]["data"]["minLength"] = 1
     general = {
         "lmms": {**names, "items": {"enum": list(LMMS)}},
         "seeds": {**names, "items": {"type": "integer", "minimum": 0}},
@@ -69,12 +76,23 @@ def schema() -> dict[str, Any]:
             "additionalProperties": False,
             "properties": dict.fromkeys(SHAPEWORLD, folders),
         },
-        "pathvars": {"type": "object", "additionalProperties": {"type": "string"}},
+        "avoid": {"type": ["array", "null"], "items": {"type": "string", "minLength": 1}},
+        "benchmarks": {
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "properties": {name: {"$ref": "#/$defs/benchmark"} for name in BENCHMARKS},
+        },
+        "pathvars": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"results": {"type": "string", "pattern": f"^{RESULTS}$"}},
+        },
         "main": {"type": "string"},
         "arms": arms,
         "ablations": arms | {"type": ["object", "null"]},
         "figures": {
             "type": ["object", "null"],
+            "propertyNames": {"pattern": f"^{NAME}$"},
             "additionalProperties": {"type": ["array", "null"], "minItems": 1, "items": {"type": "string"}},
         },
     }
@@ -88,19 +106,19 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "required": ["lmms", "seeds", "shards", "iterations", "control_iterations", "main", "arms"],
         "properties": {**general, **stages, **{lmm: section | {"properties": keys[lmm]} for lmm in LMMS}},
-        "$defs": {stage: stage_schema(stage) for stage in STAGES},
+        "$defs": {**{stage: settings_schema(kind) for stage, kind in STAGES.items()}, "benchmark": judged},
     }
 
 
 def tables() -> str:
-    """The Markdown tables of all stages' settings."""
+    """The Markdown tables of all stages' settings, and of a benchmark's."""
     lines = []
-    for stage, kind in STAGES.items():
+    for stage, kind in {**STAGES, "benchmarks.<name>": Judged}.items():
         text = (kind.__doc__ or "").strip().splitlines()[0]
         lines += ["", f"### `{stage}`", "", text, ""]
         lines += ["| key | default | limits | meaning |", "| --- | --- | --- | --- |"]
         for field in dataclasses.fields(kind):
-            default = list(field.default) if isinstance(field.default, tuple) else field.default
+            default = {} if field.default is dataclasses.MISSING else field.default
             meaning = field.metadata.get("help", "")
             cells = (f"`{field.name}`", f"`{json.dumps(default)}`", _limits(field.metadata), meaning)
             lines.append(f"| {' | '.join(cells)} |")
@@ -108,6 +126,8 @@ def tables() -> str:
 
 
 def _limits(meta: Any) -> str:
+    if meta.get("names"):
+        return ", ".join(f"`{name}`" for name in meta["names"])
     if meta.get("choices"):
         return ", ".join(f"`{choice}`" for choice in meta["choices"])
     ends = [(">=", meta.get("low")), ("<=", meta.get("high"))]
@@ -118,7 +138,7 @@ def contents() -> dict[Path, str]:
     """The right text of both files."""
     import yaml
 
-    text = yaml.safe_dump(schema(), sort_keys=False, width=110, default_flow_style=False)
+    text = yaml.safe_dump(schema(), sort_keys=False, width=110, default_flow_style=None)
     head, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
     return {SCHEMA: text, README: head + BEGIN + "\n" + tables() + END + rest.partition(END)[2]}
 

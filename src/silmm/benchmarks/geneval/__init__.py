@@ -1,0 +1,1 @@
+"""GenEval: objects, their numbers, colours and places, by a detector."""

@@ -1,0 +1,103 @@
+"""What the judges see in the pictures, block by block; an interrupted run goes on with the blocks that it has."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tqdm import tqdm
+
+from silmm.atomic import atomic_file
+from silmm.benchmarks.interface import Benchmark, Finding, Item, Ref
+from silmm.benchmarks.pictures import PictureFiles
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from silmm.benchmarks.judges.interface import Judges
+
+BLOCK = 32  # pictures that the judges are given at a time, and that an interruption loses
+
+
+class Seen(NamedTuple):
+    """Of all pictures."""
+
+    findings: list[list[Finding]]  # [item][picture]
+    sizes: dict[str, int]  # pictures of each size, "width x height"
+    digests: list[list[str]]  # of the pictures' files and tiles, [item][picture]: equal ones are the same picture
+
+
+class _Block(NamedTuple):
+    items: list[Item]
+    pictures: list[np.ndarray]
+    digests: list[str]
+
+
+def look_at(
+    benchmark: Benchmark,
+    judges: Judges,
+    items: Sequence[Item],
+    files: PictureFiles,
+    refs: Sequence[Sequence[Ref]],
+    journal: Path,
+) -> Seen:
+    """The findings on every picture. While judges look at a block, the next one is read and decoded.
+
+    journal: a folder of this benchmark with these items and judges alone. A kept block counts only for the pictures
+    that it was made of. Raises InputError for a picture that cannot be read.
+    """
+    flat = [(item, ref) for item, own in zip(items, refs, strict=True) for ref in own]
+    starts = range(0, len(flat), BLOCK)
+    findings: list[Finding] = []
+    digests: list[str] = []
+    sizes: dict[str, int] = {}
+
+    def load(start: int) -> _Block:
+        block = flat[start : start + BLOCK]
+        pictures = [files.pixels(ref) for _, ref in block]
+        return _Block([item for item, _ in block], pictures, [_digest(picture) for picture in pictures])
+
+    with ThreadPoolExecutor(1) as reader, tqdm(total=len(flat), desc="look", unit="picture", mininterval=1) as bar:
+        waiting = reader.submit(load, 0) if flat else None
+        for start in starts:
+            assert waiting is not None
+            block = waiting.result()
+            waiting = reader.submit(load, start + BLOCK) if start + BLOCK < len(flat) else None
+            findings += _kept_or_new(benchmark, judges, block, journal / f"looked-{start:06d}.json")
+            digests += block.digests
+            for picture in block.pictures:
+                size = f"{picture.shape[1]}x{picture.shape[0]}"
+                sizes[size] = sizes.get(size, 0) + 1
+            bar.update(len(block.items))
+    counts = [len(own) for own in refs]
+    return Seen(_split(findings, counts), sizes, _split(digests, counts))
+
+
+def _digest(picture_HWC: np.ndarray) -> str:
+    shape = "x".join(map(str, picture_HWC.shape))
+    return hashlib.blake2b(shape.encode() + picture_HWC.tobytes(), digest_size=16).hexdigest()
+
+
+def _kept_or_new(benchmark: Benchmark, judges: Judges, block: _Block, file: Path) -> list[Finding]:
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if kept["pictures"] == block.digests and len(kept["findings"]) == len(block.digests):
+            return list(kept["findings"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass  # not there, or not whole: look again
+    found = benchmark.look(judges, block.pictures, block.items)
+    if len(found) != len(block.items):
+        raise RuntimeError(f"{benchmark.name}: {len(found)} findings for {len(block.items)} pictures")
+    text = json.dumps({"pictures": block.digests, "findings": found}, allow_nan=False)
+    with atomic_file(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return list(json.loads(text)["findings"])  # as it will be read: tuples are lists, keys are texts
+
+
+def _split(flat: list, counts: Sequence[int]) -> list[list]:
+    rest = iter(flat)
+    return [[next(rest) for _ in range(count)] for count in counts]

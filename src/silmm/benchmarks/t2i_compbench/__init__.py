@@ -1,0 +1,1 @@
+"""T2I-CompBench++: eight categories of compositional prompts, ten pictures each."""

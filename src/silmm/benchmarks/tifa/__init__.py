@@ -1,0 +1,1 @@
+"""TIFA: questions with answers to choose from."""

@@ -1,0 +1,74 @@
+"""No file makes a reader crash or hang: it is read, or refused in one line. A thousand files here, a hundred thousand
+in `make drills`, the same ones every time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from silmm.errors import InputError
+from tests.fuzz.readers import Reader, readers
+from tests.traps.conftest import Files, ckpt, iteration, tiny, torch_settings
+
+__all__ = ["ckpt", "iteration", "tiny", "torch_settings"]
+SECONDS = 10  # of the processor: more is a hang
+
+
+def attack(name: str, reader: Reader, cases: int) -> int:
+    """Read so many files; the number of those that were read. AssertionError for the first that is neither read nor
+    refused as it should be."""
+    read = 0
+
+    @settings(
+        max_examples=cases, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(reader.content)
+    def try_one(content: bytes) -> None:
+        nonlocal read
+        reader.file.write_bytes(content)
+        start = time.process_time()
+        try:
+            reader.read(reader.file)
+            read += 1
+        except InputError as error:
+            message = str(error)
+            assert message and "\n" not in message, f"{name}: {message!r}"
+            assert len(message) < 1500, f"{name}: {message!r}"
+        assert time.process_time() - start < SECONDS, f"{name} took too long"
+
+    try_one()
+    return read
+
+
+def attack_all(made: Files, ckpt: Path, tmp: Path, cases: int) -> tuple[int, int]:
+    """Divide the cases among all readers; how many there are, and how many files were read."""
+    found = dict(readers(made, ckpt, tmp))
+    each = -(-cases // len(found))
+    read, failed = 0, []
+    for name, reader in found.items():
+        try:
+            read += attack(name, reader, each)
+        except Exception as error:  # all readers are tried, so that one run shows all that is to be mended
+            failed.append(
+                f"{name}: {type(error).__name__}: {str(error)[:500]} {getattr(error, '__notes__', '')}"[:3000]
+            )
+    assert failed == []
+    return len(found), read
+
+
+def test_a_thousand_files(iteration: Files, ckpt: Path, tmp_path: Path) -> None:
+    count, read = attack_all(iteration, ckpt, tmp_path, 1000)
+    assert count >= 25
+    assert 0 < read < 1000
+
+
+@pytest.mark.drill
+def test_a_hundred_thousand_files(
+    iteration: Files, ckpt: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    count, read = attack_all(iteration, ckpt, tmp_path, 100_000)
+    record_property("figure", f"100,000 files, {count} readers, {read:,} read, the others refused in one line")
