@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from silmm.benchmarks.dpg.benchmark import PROMPTS
 from silmm.records import INDEX, PAIRS, SCORES, Prompt, PromptQuestions, read_jsonl, read_table
 
 from .conftest import ROOT, contract_files, run_snakemake
@@ -23,10 +24,10 @@ FAMILIES = ("dreamllm", "emu3", "janus", "seed_llama")
 
 
 def official_files(folder: Path) -> None:
-    """A file in the form of DPG-Bench's, of three prompts."""
+    """A file in the form of DPG-Bench's, of as many prompts: a7 and b, then others that nobody draws."""
     folder.mkdir(parents=True)
     asked = {"a7": ("a red cat on a big table", ("cat", "red", "table")), "b": ("two dogs", ("dog", "two"))}
-    asked["c"] = ("a blue cup", ("cup", "blue"))
+    asked |= {f"c{number}": (f"{number} blue cups", ("cup", "blue")) for number in range(PROMPTS - len(asked))}
     with (folder / "dpg_bench.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS.split())
