@@ -19,6 +19,7 @@ from silmm.benchmarks import looking, registry
 from silmm.benchmarks.judges import load as loading
 from silmm.errors import InputError
 from silmm.records import BENCHMARK, read_table
+from silmm.report.benchmark_table import standing
 from silmm.stages import benchmark
 from tests.benchmarks import toy
 
@@ -74,6 +75,19 @@ def test_scores_are_those_by_hand(run: Run) -> None:
     page = (out / "table.md").read_text()
     assert "# toy: mine" in page and "no numbers to report" not in page and "Another judge" not in page
     assert not (out.parent / "out.state").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "official", "expected"),
+    [
+        ("openai/clip-vit-base-patch32@3d74acf", "openai/clip-vit-base-patch32", "official"),
+        ("clip-vit-base-patch32", "openai/clip-vit-base-patch32", "official by its name"),
+        ("someone/clip-vit-base-patch32", "openai/clip-vit-base-patch32", "another judge"),
+        ("UniDet", "UniDet", "another judge"),  # a folder: the hub has no UniDet, and nothing here reads its weights
+    ],
+)
+def test_how_a_judge_stands_to_the_official_one(source: str, official: str, expected: str) -> None:
+    assert standing(source, official) == expected
 
 
 def test_an_interval_holds_its_score(run: Run) -> None:

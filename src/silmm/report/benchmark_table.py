@@ -36,10 +36,17 @@ class Line(NamedTuple):
 
 def standing(source: str, official: str) -> str:
     """How a judge stands to the official one: the very one, a folder of its name, whose weights nobody has checked, or
-    another one, with whose numbers published ones do not compare."""
+    another one, with whose numbers published ones do not compare.
+
+    source: an id of the hub (at a revision), or the name of a folder of weights. official: an id of the hub, or, for a
+    judge that is none of the hub's, its authors' name: nothing that is read here can be that one.
+    """
+    owner, _, name = official.rpartition("/")
+    if not owner:
+        return ANOTHER
     if source.partition("@")[0] == official:
         return OFFICIAL
-    return BY_NAME if source == official.rpartition("/")[2] else ANOTHER
+    return BY_NAME if source == name else ANOTHER
 
 
 def to_csv(lines: Sequence[Line]) -> str:
