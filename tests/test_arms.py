@@ -98,12 +98,13 @@ def test_a_long_plan_is_resolved_at_once() -> None:
 
 
 def test_options_hand_over_every_setting() -> None:
-    made = plan(config(pairs={"top_n": 2, "min_gap": 0, "product": True}, evaluate={"samplers": ["t1.0", "a b"]}))
+    made = plan(config(pairs={"top_n": 2, "min_gap": 0, "product": True}, adopt={"weights": "a b"}))
     assert made.options("pairs", "random_score") == (
         "--scorer random --top-n 2 --product --min-gap 0.0 --winner any --prompts 0 --keep 0 --spoiled 0.0"
     )
     assert made.options("evaluate").startswith("--n-prompts ")
-    assert made.options("evaluate", "best_of_n").endswith("--samplers 't1.0,a b' --best-of 8")
+    assert made.options("evaluate", "best_of_n").endswith("--samplers t1.0,top_p0.9 --best-of 8")
+    assert made.options("adopt").startswith("--weights 'a b' ")
 
 
 def test_null_takes_an_arm_away() -> None:
@@ -116,6 +117,7 @@ def test_null_takes_an_arm_away() -> None:
 
 def test_an_lmm_s_own_section_changes_the_general_ones_key_by_key() -> None:
     own = {"align": {"lr": 1e-5}, "arms": {"dpo": None, "gentle": {"align": {"beta": 0.1}}}, "main": "gentle"}
+    own |= {"evaluate": {"samplers": ["fresh_noise"]}}
     made = plans(config(lmms=["discrete", "continuous"], align={"lr": 1e-3, "batch": 8}, continuous=own))
     assert made["discrete"].settings["align"] == Align(lr=1e-3, batch=8)
     assert list(made["discrete"].arms) == ["silmm", "best_of_n", "dpo", "random_score", "sft"]
@@ -244,3 +246,53 @@ def test_what_a_pretrained_lmm_cannot_have_is_named(changes: dict[str, Any], say
 def test_shapeworld_s_lmms_are_not_adopted() -> None:
     with pytest.raises(InputError, match="unknown key 'discrete.adopt'"):
         plan(config(discrete={"adopt": {"weights": "a"}}))
+
+
+@pytest.mark.parametrize(
+    ("lmm", "own", "says"),
+    [
+        (
+            "continuous",
+            {"arms": {"x": {"align": {"loss": "sft"}}}},
+            "config: continuous: arms.x.align: align.sft_weight is 0.0: must be above 0 with align.loss sft",
+        ),
+        (
+            "discrete",
+            {"arms": {"x": {"align": {"loss": "sft", "sft_weight": 0.0}}}},
+            "config: discrete: arms.x.align: align.sft_weight is 0.0: must be above 0 with align.loss sft",
+        ),
+        ("discrete", {"images": {"noises": 2}}, "config: discrete: images.noises is 2: must be 1"),
+        ("discrete", {"images": {"guidance": 3.0}}, "config: discrete: images.guidance is 3.0: must be 1.0"),
+        ("discrete", {"images": {"top_k": 9}}, "config: discrete: images.top_k is 9: must be 0"),
+        (
+            "discrete",
+            {"ablations": {"x": {"images": {"top_k": 9}}}},
+            "config: discrete: ablations.x: images.top_k is 9: must be 0",
+        ),
+        ("continuous", {"arms": {"x": {"images": {"rate": 0.0}}}}, "config: continuous: arms.x: images.rate is 0.0"),
+        (
+            "continuous",
+            {"evaluate": {"samplers": ["t1.0"]}},
+            "config: continuous: evaluate.samplers has 't1.0': expected fresh_noise or constant_noise",
+        ),
+        (
+            "discrete",
+            {"arms": {"x": {"evaluate": {"samplers": ["fresh_noise"]}}}},
+            "config: discrete: arms.x: evaluate.samplers has 'fresh_noise': expected t<temperature>",
+        ),
+        (
+            "janus",
+            {"adopt": {"weights": "w"}, "arms": {"x": {"pairs": {"scorer": "oracle"}}}},
+            "config: janus: arms.x: pairs.scorer is oracle: it judges ShapeWorld's pictures alone",
+        ),
+        ("discrete", {"pretrain": {"width": 20, "heads": 4}}, "config: discrete: pretrain.width is 20: must be a"),
+    ],
+)
+def test_settings_that_cannot_go_together_are_refused_before_anything_runs(lmm: str, own: Any, says: str) -> None:
+    whole = yaml.safe_load((CONFIG / "default.yaml").read_text())
+    whole["lmms"] = [lmm]
+    for stage, changes in own.items():
+        whole[lmm][stage] = {**whole[lmm].get(stage, {}), **changes}
+    with pytest.raises(InputError) as caught:
+        plans(whole)
+    assert str(caught.value).startswith(says)

@@ -28,6 +28,7 @@ BASE_STAGES = ("pretrain", "adopt")  # the arms of a seed share its base
 ARM_STAGES = tuple(name for name in STAGES if name not in BASE_STAGES)
 SHAPEWORLD = ("discrete", "continuous")  # trained here, and judged by the oracle
 ADOPTED = ("dreamllm", "emu3", "janus", "seed_llama")  # pretrained LMMs of the open world: no oracle judges them
+CONTINUOUS = ("continuous", "dreamllm")  # they draw features, which a decoder turns into pictures
 LMMS = (*SHAPEWORLD, *ADOPTED)
 OF_LMM = ("main", "arms", "ablations", "figures", *STAGES)  # what an LMM's own section may change
 _OF_RUN = ("lmms", "seeds", "shards", "iterations", "control_iterations", "shipped", "avoid", "benchmarks", "pathvars")
@@ -208,6 +209,9 @@ def _checked(config: Mapping[str, Any], lmm: str) -> Plan:
         raise InputError(str(error).replace("config: ", f"config: {lmm}: ", 1)) from None
     if lmm in ADOPTED:
         _check_adopted(made, lmm)
+    for arm in made.arms.values():
+        where = f"{lmm}: {'arms' if arm.unasked else 'ablations'}.{arm.name}: "
+        _check_kind(arm, lmm, "" if arm.name == config["main"] else where)
     return made
 
 
@@ -236,6 +240,40 @@ def _check_adopted(made: Plan, lmm: str) -> None:
                 f"config: {lmm}: arms.{arm.name} trains nothing and is only judged, which takes ShapeWorld's oracle:"
                 f" take it away ({lmm}: {{arms: {{{arm.name}: null}}}})"
             )
+
+
+def _check_kind(arm: Arm, lmm: str, where: str) -> None:
+    """InputError for settings of an arm that this LMM, or its world, has no use for: found here, and not by a stage
+    that runs hours later."""
+    images, own = arm.settings["images"], "continuous" if lmm in CONTINUOUS else "discrete"
+    if lmm in SHAPEWORLD:
+        from silmm.lmm.sampler import parse_samplers
+
+        try:
+            parse_samplers(arm.settings["evaluate"].samplers, own)
+        except InputError as error:
+            raise InputError(f"config: {where or lmm + ': '}{error}") from None
+    faults = {
+        f"images.noises is {images.noises}: must be 1 for a discrete LMM, which has no decoder noise": (
+            own == "discrete" and images.noises > 1
+        ),
+        f"images.guidance is {images.guidance}: must be 1.0 for ShapeWorld's LMM, which has none": (
+            lmm == "discrete" and images.guidance != 1.0
+        ),
+        f"images.top_k is {images.top_k}: must be 0 for ShapeWorld's LMM, which has none": (
+            lmm == "discrete" and images.top_k > 0
+        ),
+        f"images.rate is {images.rate} and images.layers {images.layers}: both must be above 0, or the samples of a"
+        " prompt have the same features, and there is nothing to prefer": (
+            arm.train and own == "continuous" and not images.rate * images.layers
+        ),
+        "pairs.scorer is oracle: it judges ShapeWorld's pictures alone": (
+            lmm in ADOPTED and arm.settings["pairs"].scorer == "oracle"
+        ),
+    }
+    for fault, found in faults.items():
+        if found:
+            raise InputError(f"config: {where or lmm + ': '}{fault}")
 
 
 def _merged(general: Any, own: Any) -> Any:

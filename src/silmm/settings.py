@@ -7,6 +7,7 @@ them, and a test holds `workflow/schemas/config.schema.yaml` and `config/README.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -210,8 +211,20 @@ STAGES: dict[str, type] = {
 }
 
 
+def require_all(stage: str, name: str, implemented: Iterable[str]) -> None:
+    """Raise RuntimeError where the names that are implemented are not the choices of a field: whoever adds one adds
+    both, and no name falls through to what another one does."""
+    choices = next(f for f in dataclasses.fields(STAGES[stage]) if f.name == name).metadata["choices"]
+    if differ := set(choices).symmetric_difference(implemented):
+        raise RuntimeError(
+            f"{stage}.{name}: {', '.join(sorted(differ))}: must be both among the choices in {__name__} and among what"
+            " is implemented"
+        )
+
+
 def check(settings: Any) -> None:
-    """Raise ValueError naming the stage, the field, the value and the limit that it breaks."""
+    """Raise ValueError naming the stage, the field, the value, and the limit that it breaks or the field that it cannot
+    go with."""
     stage = type(settings).__name__.lower()
     for f in dataclasses.fields(settings):
         value = getattr(settings, f.name)
@@ -224,3 +237,7 @@ def check(settings: Any) -> None:
             raise ValueError(f"{stage}.{f.name} is {value}: must be at least {low}")
         if high is not None and value > high:
             raise ValueError(f"{stage}.{f.name} is {value}: must be at most {high}")
+    if isinstance(settings, Align) and settings.loss == "sft" and not settings.sft_weight > 0:
+        raise ValueError("align.sft_weight is 0.0: must be above 0 with align.loss sft, which learns nothing else")
+    if isinstance(settings, Pretrain) and settings.width % (2 * settings.heads):
+        raise ValueError(f"pretrain.width is {settings.width}: must be a multiple of 2 x pretrain.heads")

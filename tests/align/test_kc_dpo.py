@@ -254,7 +254,7 @@ NAN[1, 2, 3] = math.nan
         ({"sigma": 0.0}, "sigma: expected a finite number above 0, given 0.0"),
         ({"gamma": -1.0}, "gamma: expected a finite number above 0, given -1.0"),
         ({"gamma": math.nan}, "gamma: .* given nan"),
-        ({"loss": "hinge"}, "loss: expected sigmoid or sft, given 'hinge'"),
+        ({"loss": "hinge"}, "loss is 'hinge': choose one of sigmoid, sft"),
         ({"sft_weight": -1.0}, "sft_weight: expected a finite number from 0, given -1.0"),
         ({"loss": "sft"}, "sft_weight: expected a finite number above 0 with loss 'sft'.* given 0.0"),
         ({"feats_BLD": GOOD["feats_BLD"][0]}, r"feats: expected floating \[B, L, D\].* given float64 \[4, 5\]"),

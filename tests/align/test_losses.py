@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from silmm.align.losses import dpo, preference_loss, sequence_logps, sft
+from silmm.align.kc_dpo import kc_dpo
+from silmm.align.losses import LOSSES, dpo, preference_loss, sequence_logps, sft
 from silmm.kernels import selective_logps
+from silmm.settings import require_all
 
 # Made once from TRL's own trainer: see make_trl_golden.py beside it.
 GOLDEN = json.loads(Path(__file__).with_name("trl_golden.json").read_text())
@@ -160,3 +162,40 @@ def test_bad_arguments_are_named() -> None:
         preference_loss(**pairs(), loss="hinge")
     with pytest.raises(ValueError, match="mask"):
         sequence_logps(torch.zeros(2, 3), torch.ones(2, 2))
+
+
+def test_an_anchor_alone_of_no_weight_is_refused() -> None:
+    with pytest.raises(ValueError, match="sft_weight is 0.0: must be above 0 with loss 'sft'"):
+        preference_loss(**pairs(), loss="sft", sft_weight=0.0)
+
+
+def test_a_name_without_an_implementation_cannot_be() -> None:
+    with pytest.raises(RuntimeError, match="align.loss: hinge, sft: must be both"):
+        require_all("align", "loss", ("sigmoid", "hinge"))
+
+
+def test_another_loss_serves_tokens_and_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docs/tutorial.md says: one function of a pair's logits. Values by hand; gradients by the chain rule."""
+    monkeypatch.setitem(LOSSES, "hinge", lambda logits_B: torch.relu(1 - logits_B))
+    args = pairs()
+    loss, metrics = preference_loss(**args, loss="hinge", beta=0.2, sft_weight=3.0)
+    chosen_B, rejected_B = args["chosen_BT"].sum(1), args["rejected_BT"].sum(1)
+    margins_B = 0.2 * (chosen_B - args["ref_chosen_B"] - rejected_B + args["ref_rejected_B"])
+    by_hand = [max(0.0, 1 - x) for x in margins_B.tolist()]
+    anchor = -args["chosen_BT"].mean().item()
+    assert loss.item() == pytest.approx(sum(by_hand) / 4 + 3 * anchor, abs=1e-12)
+    assert metrics["dpo_loss"].item() == pytest.approx(sum(by_hand) / 4, abs=1e-12)
+    (slope_BT,) = torch.autograd.grad(loss, args["rejected_BT"])
+    expected_B = torch.tensor([0.2 / 4 if x > 0 else 0.0 for x in by_hand]).double()
+    torch.testing.assert_close(slope_BT, expected_B[:, None].expand_as(slope_BT))
+
+    feats, *fixed = torch.randn(4, 3, 2, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    h = feats.requires_grad_()
+    loss, metrics = kc_dpo(h, *fixed, gamma=2.0, loss="hinge", sft_weight=0.5)
+    vectors = [h.mean(1), *(x.mean(1) for x in fixed)]
+    k = [1 - torch.cosine_similarity(vectors[a], vectors[b]) for a, b in ((0, 2), (0, 3), (1, 2), (1, 3))]
+    margin_B = 2.0 * (-k[0] + k[2] + k[1] - k[3])
+    expected = torch.relu(1 - margin_B).mean() + 0.5 * k[0].mean()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, h)[0], torch.autograd.grad(expected, h)[0])
+    assert metrics["rewards/margins"].item() == pytest.approx(margin_B.mean().item())

@@ -95,6 +95,7 @@ def draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Draw:
     def run(bench: Benchmark, painter: Painter, out: str = "out", settings: Images | None = None, **words: Any) -> Path:
         monkeypatch.setattr(registry, "get", lambda name: bench)
         monkeypatch.setattr(models, "load", lambda folder: painter)
+        monkeypatch.setattr(models, "name_of", lambda _: "discrete")
         words = {"shard": (0, 1), "ckpt": ckpt, "data": tmp_path, **words}
         benchmark_images.run(settings or Images(), name=bench.name, out=tmp_path / out, **words)
         return tmp_path / out

@@ -221,7 +221,7 @@ def test_the_benchmarks_eager_computes_the_same(pooling: str, distance: str) -> 
 
 @pytest.mark.parametrize(("impl", "device"), backends("kc_dpo", reference=True))
 def test_the_log_sigmoid_is_that_of_dpo(impl: str, device: str) -> None:
-    assert LOSSES == losses.LOSSES
+    assert set(LOSSES) <= set(losses.LOSSES)
     loss, d, _ = run(features((3, 4, 8), device=device), gamma=4.0, impl=impl)
     sides = (-d.chosen_B, -d.rejected_B, -d.ref_chosen_B, -d.ref_rejected_B)
     torch.testing.assert_close(loss, losses.dpo(*sides, 4.0).mean())

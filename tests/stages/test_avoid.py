@@ -40,6 +40,7 @@ def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-un
 
     def run(texts: Sequence[str], n: int = 2, **options: Any) -> tuple[list[str], dict[str, Any]]:
         monkeypatch.setattr(models, "load", lambda _: Author(texts))
+        monkeypatch.setattr(models, "name_of", lambda _: "discrete")
         out, stats = tmp_path / "prompts.jsonl", tmp_path / "stats.json"
         keys = {"ckpt": tmp_path / "ckpt", "seed": 0, "iteration": 1, "out": out, "stats": stats}
         prompts.run(Prompts(n=n, attempts=3), **keys, **options)

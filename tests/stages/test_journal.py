@@ -58,6 +58,7 @@ def step(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
     def run(author: Author, folder: str, state: Path | None, **changes: Any) -> dict[str, bytes]:
         monkeypatch.setattr(models, "load", lambda _: author)
+        monkeypatch.setattr(models, "name_of", lambda _: "discrete")
         out, stats = tmp_path / folder / "out.jsonl", tmp_path / folder / "stats.json"
         if request.param == "prompts":
             keys = {"seed": 0, "iteration": 1} | changes

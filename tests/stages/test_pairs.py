@@ -38,6 +38,8 @@ def test_unknown_expected_answer_and_no_questions_are_errors() -> None:
         image_score([Question("q0", "how many ?", "three")], np.array([[0.5, 0.5]]))
     with pytest.raises(ValueError, match="0 questions"):
         image_score([], np.zeros((0, 2)))
+    with pytest.raises(ValueError, match="scorer is 'mine': choose one of self, ratio, dependent"):
+        image_score([YES], np.array([[0.9, 0.1]]), "mine")
 
 
 @pytest.mark.parametrize("seed", range(20))

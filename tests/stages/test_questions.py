@@ -52,6 +52,7 @@ def test_the_prompt_or_its_phrases_as_questions(
 ) -> None:
     policy = SimpleNamespace(world="shapeworld")  # nothing is asked of it
     monkeypatch.setattr(questions.models, "load", lambda _: policy)
+    monkeypatch.setattr(questions.models, "name_of", lambda _: "discrete")
     prompt = Prompt("p0", "layout", "spatial_2d", "a red circle to the left of a blue square", 0)
     write_jsonl(tmp_path / "prompts.jsonl", [prompt])
     paths = {"prompts": tmp_path / "prompts.jsonl", "out": tmp_path / "qa.jsonl", "stats": tmp_path / "qa.stats.json"}

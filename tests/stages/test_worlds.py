@@ -68,6 +68,7 @@ class Parrot(DiscreteImages):
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """Whatever is loaded from now on is this LMM."""
+    monkeypatch.setattr(models, "name_of", lambda folder: "janus")
     return lambda lmm: monkeypatch.setattr(models, "load", lambda folder: lmm)
 
 

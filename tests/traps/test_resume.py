@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 
 from silmm import lmm as models
+from silmm import sources
 from silmm.align import objectives, trainer
 from silmm.align import state as states
 from silmm.errors import InputError
@@ -162,3 +163,35 @@ def test_the_cached_reference_disturbs_no_random_number(iteration: Files, ckpt: 
         trainer.train(policy, data, reference, SETTINGS, key=(0, "align", 1), optimizer=optimizer)
         weights.append([p.detach().clone() for p in policy.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_an_edit_of_another_family_voids_no_state(
+    run: Callable[..., Path], unbroken: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = tmp_path / "checkout"
+    package = checkout / "src/silmm"
+    shutil.copytree(sources.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    shutil.copytree(sources.ROOT / "csrc", checkout / "csrc")
+    monkeypatch.setattr(sources, "ROOT", checkout)
+    monkeypatch.setattr(sources, "PACKAGE", package)
+
+    def edit(name: str, text: str) -> None:
+        (package / "lmm" / name).write_text(text)
+        for remembered in (sources.source_hash, sources._imports):
+            remembered.cache_clear()
+
+    edit("seed_llama/unclip.py", "")
+    with monkeypatch.context() as patch:
+        stop_at(patch, trainer, "train_step", 4, True)
+        with pytest.raises(Stop):
+            run()
+    own = package / "lmm/shapeworld/decode.py"
+    right = own.read_text()
+    edit("shapeworld/decode.py", right + "# edited\n")
+    with pytest.raises(InputError, match="training state of other settings or inputs"):
+        run()
+    edit("shapeworld/decode.py", right)
+    edit("seed_llama/unclip.py", "# edited\n")
+    edit("shapeworld/flow.py", "# edited\n")  # of the continuous LMM alone
+    assert bytes_of(run()) == unbroken
+    edit("seed_llama/unclip.py", "")  # so that nothing of the copy is remembered

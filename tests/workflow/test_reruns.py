@@ -144,3 +144,13 @@ def test_a_failing_stage_says_why_and_leaves_no_output(tmp_path: Path) -> None:
     stage.write_text(right)
     run_snakemake(checkout, checkout, *words)  # the same command goes on
     assert (checkout / "results/summary.csv").exists()
+
+
+def test_an_edit_of_another_family_or_kernel_reruns_nothing(finished: Path, edited) -> None:  # type: ignore[no-untyped-def]
+    for name in ("seed_llama/unclip", "janus/lmm", "hf/text", "shapeworld/flow", "shapeworld/pretrain_continuous"):
+        edited(f"src/silmm/lmm/{name}.py")
+    edited("src/silmm/open_language/examples.py")
+    assert planned(finished) == {}
+    edited("csrc/cuda/kc_dpo.cu", "// edited\n")  # step 5 alone
+    counts = planned(finished)
+    assert counts["align"] == 5 and "pretrain" not in counts and "evaluate_base" not in counts

@@ -20,7 +20,7 @@ rule adopt:
         runtime=30,
     params:
         settings=settings_of("adopt"),
-        sources=source_hash("stages.adopt"),
+        sources=sources_of("stages.adopt"),
     shell:
         "python -m silmm adopt --family {wildcards.lmm} --seed {wildcards.seed} --out {output.ckpt} --threads 1"
         " {params.settings} 2>&1 | tee {log}"
@@ -43,6 +43,8 @@ rule random_weights:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        sources=lambda wildcards: source_hash(f"lmm.{wildcards.lmm}.tiny"),
+        sources=lambda wildcards: source_hash(
+            f"lmm.{wildcards.lmm}.tiny", wildcards.lmm
+        ),
     shell:
         "python -m silmm.lmm.{wildcards.lmm}.tiny --out {output.weights} --seed 0 2>&1 | tee {log}"

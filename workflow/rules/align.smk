@@ -25,7 +25,7 @@ rule align:
         settings=settings_of("align"),
         state=state_beside,
         curves=curves_of,
-        sources=source_hash("stages.align"),
+        sources=sources_of("stages.align"),
     shell:
         "python -m silmm align --ckpt {input.ckpt} --pairs {input.pairs} --prompts {input.prompts} --qa {input.qa}"
         " --images {input.images} --seed {wildcards.seed} --iteration {wildcards.t}"

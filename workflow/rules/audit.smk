@@ -21,7 +21,7 @@ rule audit:
         mem_mb=memory(1000),
         runtime=15,
     params:
-        sources=source_hash("stages.audit"),
+        sources=sources_of("stages.audit"),
     shell:
         "python -m silmm audit --prompts {input.prompts} --qa {input.qa} --scores {input.scores}"
         " --images {input.images} --out {output} --threads 1 2>&1 | tee {log}"

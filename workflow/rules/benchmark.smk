@@ -31,7 +31,7 @@ rule benchmark_images:
         shards=of_benchmark(lambda one: one.shards),
         settings=drawing_of,
         state=state_of,
-        sources=source_hash("stages.images") + source_hash("stages.benchmark_blocks"),
+        sources=sources_of("stages.images", "stages.benchmark_blocks"),
     shell:
         "python -m silmm benchmark-images {wildcards.benchmark} --ckpt {input.ckpt} --data {params.data} {params.part}"
         " --shard {wildcards.shard}/{params.shards} --out {output.images} --state {params.state} --threads 1"
@@ -66,7 +66,9 @@ rule benchmark_scores:
         part=of_benchmark(lambda one: one.part()),
         judges=of_benchmark(lambda one: one.judge_options()),
         state=state_of,
-        sources=source_hash("stages.benchmark"),
+        sources=lambda wildcards: source_hash(
+            "stages.benchmark", wildcards.benchmark
+        ),
     shell:
         "python -m silmm benchmark {wildcards.benchmark} --images {input.images} --data {params.data} {params.part}"
         " {params.judges} --lmm {wildcards.lmm}/{wildcards.policy} --out {output.scores} --state {params.state}"

@@ -29,7 +29,7 @@ rule divdrop_grid:
     params:
         seed=SEEDS[0],
         settings=main_settings_of("images"),
-        sources=source_hash("stages.divdrop_grid"),
+        sources=sources_of("stages.divdrop_grid"),
     shell:
         "python -m silmm divdrop-grid --ckpt {input.ckpt} --seed {params.seed} --out {output.png}"
         " --threads 1 {params.settings} --n 10 --noise prompt --noises 1 2>&1 | tee {log}"

@@ -22,7 +22,7 @@ rule diversity:
     params:
         seed=SEEDS[0],
         settings=main_settings_of("images"),
-        sources=source_hash("stages.diversity"),
+        sources=sources_of("stages.diversity"),
     shell:
         "python -m silmm diversity --ckpt {input.ckpt} --seed {params.seed} --out {output} --threads 1"
         " {params.settings} --n 10 --noise prompt --noises 1 2>&1 | tee {log}"

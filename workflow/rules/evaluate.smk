@@ -22,7 +22,7 @@ rule evaluate:
     params:
         data=judged_options,
         settings=settings_of("evaluate"),
-        sources=source_hash("stages.evaluate"),
+        sources=sources_of("stages.evaluate"),
     shell:
         "python -m silmm evaluate --ckpt {input.ckpt} --seed {wildcards.seed} {params.data}"
         " --out {output.table} --stats {output.stats} --threads 1 {params.settings} 2>&1 | tee {log}"

@@ -135,6 +135,15 @@ def main_settings_of(stage):
     return options
 
 
+def sources_of(*modules):
+    """A hash of the sources that these modules use for the LMM of a job: another LMM's do not count."""
+
+    def hashes(wildcards):
+        return " ".join(source_hash(module, wildcards.lmm) for module in modules)
+
+    return hashes
+
+
 def state_beside(wildcards, output):
     """Resumable training state: no output, because Snakemake deletes the outputs of a job that failed."""
     return str(Path(output.ckpt).with_name("state"))

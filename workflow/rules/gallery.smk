@@ -29,6 +29,6 @@ rule gallery:
     params:
         ckpts=policy_options,
         seed=SEEDS[0],
-        sources=source_hash("stages.gallery"),
+        sources=source_hash("stages.gallery", *arms.SHAPEWORLD),
     shell:
         "python -m silmm gallery {params.ckpts} --seed {params.seed} --out {output} --threads 1 2>&1 | tee {log}"

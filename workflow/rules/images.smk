@@ -23,7 +23,7 @@ rule images:
     params:
         settings=settings_of("images"),
         shards=len(SHARDS),
-        sources=source_hash("stages.images"),
+        sources=sources_of("stages.images"),
     shell:
         "python -m silmm images --ckpt {input.ckpt} --prompts {input.prompts} --seed {wildcards.seed}"
         " --iteration {wildcards.t} --shard {wildcards.shard}/{params.shards} --out {output.images}"

@@ -23,7 +23,7 @@ rule pretrain:
         settings=settings_of("pretrain"),
         base=base_options,
         state=state_beside,
-        sources=source_hash("stages.pretrain"),
+        sources=sources_of("stages.pretrain"),
     shell:
         "python -m silmm pretrain --lmm {wildcards.lmm} --seed {wildcards.seed} {params.base}"
         " --out {output.ckpt} --state {params.state} --threads 1 {params.settings} 2>&1 | tee {log}"

@@ -23,7 +23,7 @@ rule prompts:
         settings=settings_of("prompts"),
         state=journal_of("prompts"),
         avoid=shlex.join(["--avoid", *AVOID] if AVOID else []),
-        sources=source_hash("stages.prompts"),
+        sources=sources_of("stages.prompts"),
     shell:
         "python -m silmm prompts --ckpt {input.ckpt} --seed {wildcards.seed} --iteration {wildcards.t}"
         " --out {output.prompts} --stats {output.stats} --state {params.state} --threads 1 {params.settings} {params.avoid} 2>&1 | tee {log}"

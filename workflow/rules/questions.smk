@@ -22,7 +22,7 @@ rule questions:
     params:
         settings=settings_of("questions"),
         state=journal_of("questions"),
-        sources=source_hash("stages.questions"),
+        sources=sources_of("stages.questions"),
     shell:
         "python -m silmm questions --ckpt {input.ckpt} --prompts {input.prompts}"
         " --out {output.qa} --stats {output.stats} --state {params.state} --threads 1 {params.settings} 2>&1 | tee {log}"

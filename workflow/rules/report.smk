@@ -91,7 +91,7 @@ rule contact_sheet:
         runtime=10,
     params:
         seed=SEEDS[0],
-        sources=source_hash("stages.contact_sheet"),
+        sources=sources_of("stages.contact_sheet"),
     shell:
         "python -m silmm contact-sheet --base {input.base} --after {input.after} --seed {params.seed}"
         " --out {output} --threads 1 2>&1 | tee {log}"
@@ -123,7 +123,7 @@ rule sample_sheet:
     params:
         seed=SEEDS[0],
         settings=main_settings_of("images"),
-        sources=source_hash("stages.sample_sheet"),
+        sources=sources_of("stages.sample_sheet"),
     shell:
         "python -m silmm sample-sheet --base {input.base} --after {input.after} --seed {params.seed} --out {output}"
         " --threads 1 {params.settings} --n 10 --noise prompt --noises 1 2>&1 | tee {log}"

@@ -21,7 +21,7 @@ rule score:
         gpu=by_size(0, 1),
     params:
         settings=settings_of("score"),
-        sources=source_hash("stages.score"),
+        sources=sources_of("stages.score"),
     shell:
         "python -m silmm score --ckpt {input.ckpt} --qa {input.qa} --images {input.images}"
         " --out {output.scores} --threads 1 {params.settings} 2>&1 | tee {log}"

@@ -18,9 +18,11 @@ import math
 
 from torch import Tensor
 
-from silmm import kernels
-from silmm.align.losses import dpo, reward_metrics
+from silmm.align.losses import dpo, loss_of, reward_metrics
+from silmm.kernels import kc_dpo as kernel
 from silmm.kernels.arguments import check_finite
+from silmm.kernels.kc_dpo import LOSSES as FUSED
+from silmm.kernels.kc_dpo import distances_of
 
 SATURATED = 3.0  # a sigmoid's argument from which on a pair's gradient is below 5 % of its largest
 
@@ -55,6 +57,7 @@ def kc_dpo(
     `loss="sigmoid"`: mean(KC-DPO) + sft_weight * mean k(H, Hw), a winner anchor (the paper has none: 0).
     `loss="sft"`: sft_weight * mean k(H, Hw), the SFT rows of the paper's Table 3 (at weight 1). The metrics of KC-DPO
         are still measured, never descended.
+    Another name of `silmm.align.losses.LOSSES`: mean(that loss of gamma * margin) + the anchor, in plain torch.
 
     Args:
         feats_BLD: the policy's features, with gradient, one row a pair: a prompt's row is repeated for its pairs.
@@ -70,18 +73,15 @@ def kc_dpo(
     Raises:
         ValueError: a wrong argument, by name; features that are not finite, or that carry a gradient and should not.
     """
-    total, d = kernels.kc_dpo(
-        feats_BLD,
-        ref_feats,
-        chosen_feats,
-        rejected_feats,
-        gamma=gamma,
-        pooling=pooling,
-        distance=distance,
-        sigma=sigma,
-        loss=loss,
-        sft_weight=sft_weight,
-    )
+    features = (feats_BLD, ref_feats, chosen_feats, rejected_feats)
+    if loss in FUSED:
+        total, d = kernel(
+            *features, gamma=gamma, pooling=pooling, distance=distance, sigma=sigma, loss=loss, sft_weight=sft_weight
+        )
+    else:
+        own = distances_of(*features, pooling=pooling, distance=distance, sigma=sigma)
+        total = loss_of(loss, gamma * own.margins_B).mean() + sft_weight * own.chosen_B.mean()
+        d = own.detach()
     sides = {"feats": feats_BLD, "ref_feats": ref_feats, "chosen_feats": chosen_feats, "rejected_feats": rejected_feats}
     for name, tensor in sides.items():
         check_finite(name, tensor.detach())

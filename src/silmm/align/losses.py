@@ -11,11 +11,31 @@ and pictures break.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LOSSES = ("sigmoid", "sft")
+from silmm import settings
+
+# What is done with the logits of a pair [B], beta times its margin (of features: gamma times); None: nothing, the
+# winner anchor alone.
+LOSSES: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "sigmoid": lambda logits_B: -F.logsigmoid(logits_B),
+    "sft": None,
+}
+settings.require_all("align", "loss", LOSSES)
+
+
+def loss_of(name: str, logits_B: Tensor) -> Tensor:
+    """The preference loss [B] of these logits; that of `sigmoid` where the name has none, so that it can be watched.
+
+    Raises ValueError for an unknown name.
+    """
+    if name not in LOSSES:
+        raise ValueError(f"loss is {name!r}: choose one of {', '.join(LOSSES)}")
+    return (LOSSES[name] or LOSSES["sigmoid"])(logits_B)  # type: ignore[misc]
 
 
 def _masked(logps_BT: Tensor, mask_BT: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -56,8 +76,12 @@ def dpo(
     objective). `logsigmoid` and not `log(sigmoid)`: finite, with gradient, at any margin. log 2 where policy and
     reference agree.
     """
-    margin_B = (policy_chosen_B - ref_chosen_B) - (policy_rejected_B - ref_rejected_B)
-    return -F.logsigmoid(beta * margin_B)
+    return loss_of("sigmoid", beta * margin(policy_chosen_B, policy_rejected_B, ref_chosen_B, ref_rejected_B))
+
+
+def margin(policy_chosen_B: Tensor, policy_rejected_B: Tensor, ref_chosen_B: Tensor, ref_rejected_B: Tensor) -> Tensor:
+    """How much more the policy than the reference prefers the chosen, `[B]`; see `dpo`."""
+    return (policy_chosen_B - ref_chosen_B) - (policy_rejected_B - ref_rejected_B)
 
 
 def reward_metrics(
@@ -88,7 +112,7 @@ def preference_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss that step 5 descends, a scalar, and its metrics under TRL's names (detached 0-d tensors).
 
-    `loss="sigmoid"`: mean(dpo) + sft_weight * mean(sft of the chosen).
+    `loss="sigmoid"`: mean(dpo) + sft_weight * mean(sft of the chosen). Another preference loss of LOSSES likewise.
     `loss="sft"`: sft_weight * mean(sft of the chosen), the anchor alone at the same weight: the control arm that
     differs from `sigmoid` by nothing but the preference term. Its DPO metrics are still measured, never descended.
 
@@ -101,18 +125,18 @@ def preference_loss(
         chosen_mask_BT, rejected_mask_BT: true at tokens that count; all of them without a mask.
 
     Raises:
-        ValueError: an unknown loss, or a reference that carries a gradient.
+        ValueError: an unknown loss, nothing to learn from, or a reference that carries a gradient.
     """
-    if loss not in LOSSES:
-        raise ValueError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}")
     if ref_chosen_B.requires_grad or ref_rejected_B.requires_grad:
         raise ValueError("the reference log-probs carry a gradient: compute them under torch.no_grad()")
     policy_chosen_B = sequence_logps(chosen_BT, chosen_mask_BT)
     policy_rejected_B = sequence_logps(rejected_BT, rejected_mask_BT)
     sides = (policy_chosen_B, policy_rejected_B, ref_chosen_B, ref_rejected_B)
-    preference = dpo(*sides, beta).mean()
+    preference = loss_of(loss, beta * margin(*sides)).mean()
+    if not LOSSES[loss] and not sft_weight > 0:
+        raise ValueError(f"sft_weight is {sft_weight}: must be above 0 with loss {loss!r}, which is nothing else")
     anchor = sft(chosen_BT, chosen_mask_BT).mean()
-    total = sft_weight * anchor + (preference if loss == "sigmoid" else 0.0)
+    total = sft_weight * anchor + (preference if LOSSES[loss] else 0.0)
 
     with torch.no_grad():
         metrics = {

@@ -62,6 +62,10 @@ class Distances(NamedTuple):
         """
         return (self.ref_chosen_B - self.chosen_B) - (self.ref_rejected_B - self.rejected_B)
 
+    def detach(self) -> Distances:
+        """The same numbers, without gradient."""
+        return Distances(*(x.detach() for x in self))
+
 
 class Objective(NamedTuple):
     """What is done with the features."""
@@ -130,16 +134,40 @@ def reference(
     """The definition, in plain torch, on any device, with gradients. Arguments are taken as checked."""
     gamma, pooling, name, sigma, loss, sft_weight = objective
     sides = (feats_BLD, ref_feats, chosen_feats, rejected_feats)
+    d = _distances(sides, pooling, name, sigma)
+    preference = -F.logsigmoid(gamma * d.margins_B).mean() if loss == "sigmoid" else 0.0
+    return sft_weight * d.chosen_B.mean() + preference, d.detach()
+
+
+def distances_of(
+    feats_BLD: Tensor,
+    ref_feats: Tensor,
+    chosen_feats: Tensor,
+    rejected_feats: Tensor,
+    *,
+    pooling: str = "avg",
+    distance: str = "cosine",
+    sigma: float = 1.0,
+) -> Distances:
+    """The distances alone, in plain torch, with gradient to `feats_BLD`: for a loss that no kernel has.
+
+    Raises ValueError as `kc_dpo` does.
+    """
+    others = {"ref_feats": ref_feats, "chosen_feats": chosen_feats, "rejected_feats": rejected_feats}
+    check_distance(distance, sigma)
+    _check_features(feats_BLD, others, pooling)
+    return _distances((feats_BLD, *others.values()), pooling, distance, sigma)
+
+
+def _distances(sides: tuple[Tensor, ...], pooling: str, name: str, sigma: float) -> Distances:
     h, ref, chosen, rejected = (pool(x, pooling) if x.dim() == 3 else widened(x) for x in sides)
-    d = Distances(
+    return Distances(
         distance_of(h, chosen, name, sigma),
         distance_of(h, rejected, name, sigma),
         distance_of(ref, chosen, name, sigma),
         distance_of(ref, rejected, name, sigma),
         distance_of(h.detach(), ref, name, sigma),
     )
-    preference = -F.logsigmoid(gamma * d.margins_B).mean() if loss == "sigmoid" else 0.0
-    return sft_weight * d.chosen_B.mean() + preference, Distances(*(x.detach() for x in d))
 
 
 class KCDPOFunction(torch.autograd.Function):

@@ -56,6 +56,11 @@ def family_in(folder: Path) -> Any:
         raise InputError(f"{config}: not a JSON object ({error}): give the folder of a checkpoint") from None
 
 
+def name_of(folder: Path) -> str:
+    """What configs call the LMM of a checkpoint folder: `discrete`, `janus`, .. Raises what `family_in` raises."""
+    return str(family_in(folder)).removeprefix("shapeworld_")
+
+
 def on_a_gpu(folder: Path) -> bool:
     """Whether the LMM of a checkpoint folder takes a GPU where there is one; ShapeWorld's are too small to."""
     return not str(family_in(folder)).startswith("shapeworld_")

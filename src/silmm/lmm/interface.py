@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
-from torch import Tensor
-from torch.nn import Module, Parameter
+if TYPE_CHECKING:  # so that the names of samplers can be checked without torch
+    import numpy as np
+    from torch import Tensor
+    from torch.nn import Module, Parameter
 
 
 class Sampling(NamedTuple):

@@ -112,7 +112,12 @@ def align(
     data = load_preferences(pairs, prompts, qa, images, policy.images, policy.world, settings.pooling)
     key = (seed, "align", iteration)
     mark = states.fingerprint(
-        {**dataclasses.asdict(settings), "key": key, "threads": threads, "sources": source_hash("stages.align")},
+        {
+            **dataclasses.asdict(settings),
+            "key": key,
+            "threads": threads,
+            "sources": source_hash("stages.align", models.name_of(ckpt)),
+        },
         [ckpt],
         data,
     )

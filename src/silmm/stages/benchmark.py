@@ -107,7 +107,7 @@ def _journal(
         "items": [list(map(str, item)) for item in items],
         "notes": notes,
         "judges": [list(card) for card in cards],
-        "sources": source_hash("stages.benchmark"),
+        "sources": source_hash("stages.benchmark", benchmark.name),
     }
     return state / fingerprint(made_of)
 

@@ -22,6 +22,7 @@ from silmm.benchmarks.interface import Benchmark, Item
 from silmm.benchmarks.pictures import DRAWN, find
 from silmm.errors import InputError
 from silmm.lmm.interface import LMM, Sampling
+from silmm.lmm.sampler import sampling_of
 from silmm.records import write_json
 from silmm.settings import Images
 from silmm.sources import source_hash
@@ -31,7 +32,6 @@ from silmm.stages.journal import close
 from silmm.stages.picture_file import archive_writer
 from silmm.stages.pictures import pixels_of
 from silmm.stages.runtime import prepare, progress
-from silmm.stages.sampler import sampling_of
 from silmm.typed_json import loads
 
 EXTRAS = "extras.zip"  # what the official evaluator wants beside the pictures
@@ -74,7 +74,7 @@ def run(
     blocks = blocks_of(tasks, worlds.of(policy).block)
     mine = range(shard[0], len(blocks), shard[1])
     # Not of this module: it imports every benchmark's arithmetic, which changes no picture.
-    sources = source_hash("stages.images") + source_hash("stages.benchmark_blocks")
+    sources = source_hash("stages.images", models.name_of(ckpt)) + source_hash("stages.benchmark_blocks")
     made_of = {"name": name, **sampling._asdict(), "sources": sources}
     seen = [[item.id, item.prompt, item.seeds, refs] for item, refs in tasks]
     mark = fingerprint(made_of, [ckpt], seen)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from silmm.lmm.sampler import DEFAULT, parse_sampler
 from silmm.report.contact_sheet import Tile, contact_sheet
 from silmm.shapeworld import exam
 from silmm.shapeworld.language import SUBCATEGORIES
 from silmm.stages.pictures import tokens_of
 from silmm.stages.runtime import prepare
-from silmm.stages.sampler import DEFAULT, parse_sampler
 from silmm.stages.verdicts import verdicts
 from silmm.stages.worlds import load_judged
 

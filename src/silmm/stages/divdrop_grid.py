@@ -18,6 +18,7 @@ import torch
 from silmm.errors import InputError
 from silmm.kernels.features import distance, pool
 from silmm.lmm.interface import ContinuousImages, Sampling, VisualTokens
+from silmm.lmm.sampler import NOISE_WORDS, sampling_of
 from silmm.report import divdrop_grid as figure
 from silmm.report import stats
 from silmm.settings import Images
@@ -26,7 +27,6 @@ from silmm.shapeworld.language import CORE, SUBCATEGORIES
 from silmm.stages.own_score import ask, own_scores
 from silmm.stages.pictures import tokens_of
 from silmm.stages.runtime import prepare, progress
-from silmm.stages.sampler import NOISE_WORDS, sampling_of
 from silmm.stages.verdicts import verdicts
 from silmm.stages.worlds import load_judged
 

@@ -23,6 +23,7 @@ from silmm import rng as keyed
 from silmm.errors import InputError
 from silmm.kernels.features import distance, pool
 from silmm.lmm.interface import Drawn, NoisyQueries, Sampling
+from silmm.lmm.sampler import sampling_of
 from silmm.records import DIVERSITY, write_table
 from silmm.settings import Images
 from silmm.shapeworld import exam
@@ -30,7 +31,6 @@ from silmm.shapeworld.rewording import explained, wordings
 from silmm.stages.own_score import ask, own_scores
 from silmm.stages.pictures import tokens_of
 from silmm.stages.runtime import prepare, progress
-from silmm.stages.sampler import sampling_of
 from silmm.stages.verdicts import verdicts
 from silmm.stages.worlds import Asked, load_judged
 

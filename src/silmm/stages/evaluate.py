@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from silmm.lmm.interface import VisualTokens
+from silmm.lmm.sampler import parse_sampler, parse_samplers
 from silmm.records import EVAL, PAIRS, EvalStats, Metric, Prompt, read_jsonl, read_table, write_json, write_table
 from silmm.settings import Evaluate
 from silmm.shapeworld import exam
@@ -21,7 +22,6 @@ from silmm.stages.own_score import ask, own_scores
 from silmm.stages.pictures import tokens_of
 from silmm.stages.representations import Key, check_samples, read_tokens
 from silmm.stages.runtime import prepare, progress
-from silmm.stages.sampler import parse_sampler, parse_samplers
 from silmm.stages.worlds import load_judged
 
 SIGHTS = 160  # specifications in the looking test

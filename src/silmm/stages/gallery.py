@@ -15,6 +15,7 @@ from PIL import Image
 
 from silmm.errors import InputError
 from silmm.lmm.interface import VisualTokens
+from silmm.lmm.sampler import DEFAULT, parse_sampler
 from silmm.report import gallery as page
 from silmm.report.entries import Policy
 from silmm.settings import Pairs
@@ -27,7 +28,6 @@ from silmm.stages.own_score import ask
 from silmm.stages.pairs import choose
 from silmm.stages.pictures import tokens_of
 from silmm.stages.runtime import prepare, progress
-from silmm.stages.sampler import DEFAULT, parse_sampler
 from silmm.stages.scoring import image_score
 from silmm.stages.worlds import Asked, load_judged
 

@@ -11,13 +11,13 @@ from safetensors.numpy import save_file
 
 from silmm import lmm as models
 from silmm.errors import InputError, TextError
+from silmm.lmm.sampler import sampling_of
 from silmm.records import INDEX, Prompt, atomic_dir, read_jsonl, write_table
 from silmm.settings import Images
 from silmm.stages import promises, worlds
 from silmm.stages.picture_file import picture_writer
 from silmm.stages.pictures import pixels_of
 from silmm.stages.runtime import prepare, progress
-from silmm.stages.sampler import sampling_of
 from silmm.tensor_files import saving
 
 

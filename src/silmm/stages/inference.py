@@ -9,11 +9,11 @@ from PIL import Image
 
 from silmm import lmm as models
 from silmm.errors import InputError
+from silmm.lmm.sampler import sampling_of
 from silmm.records import atomic_dir, atomic_file
 from silmm.settings import Images
 from silmm.stages import own_score, pictures, promises, worlds
 from silmm.stages.runtime import prepare
-from silmm.stages.sampler import sampling_of
 
 SCALE, TINY = 8, 64  # pictures of at most so many pixels a side are shown this much larger
 

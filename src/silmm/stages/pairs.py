@@ -22,11 +22,14 @@ from silmm.records import (
     write_json,
     write_table,
 )
-from silmm.settings import Pairs
-from silmm.stages.scoring import Answers, answers_of, score_images
+from silmm.settings import Pairs, require_all
+from silmm.stages.scoring import SCORERS, Answers, answers_of, score_images
 
 # Why a draft is no pair; all are counted, so that 0 is a count too.
 REASONS = ("tie", "small_gap", "unsure_winner", "surplus")
+# Scorers that need more than an image's answers, after scores by the LMM's own.
+CONTROLS = ("random", "oracle")
+require_all("pairs", "scorer", (*SCORERS, *CONTROLS))
 
 
 def drafts(scores: dict[int, float], settings: Pairs) -> list[tuple[int, int]]:
@@ -88,7 +91,7 @@ def run(
         answers = {p: answers[p] for p in sorted(answers)[: settings.prompts]}
     if settings.spoiled:
         answers = _spoiled(answers, settings.spoiled, (seed, "spoiled", iteration))
-    by_prompt = score_images(answers, questions, "self" if settings.scorer in ("random", "oracle") else settings.scorer)
+    by_prompt = score_images(answers, questions, "self" if settings.scorer in CONTROLS else settings.scorer)
     if settings.scorer == "oracle":
         by_prompt = {p: s for p, s in _oracle_scores(images, qa, questions).items() if p in answers}
     if settings.scorer == "random":

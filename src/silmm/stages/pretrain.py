@@ -49,15 +49,13 @@ def run(
 
     The discrete LMM is trained from scratch, the continuous one from a discrete base (`start`).
     """
-    if settings.width % (2 * settings.heads):
-        raise InputError(f"pretrain.width is {settings.width}: must be a multiple of 2 x pretrain.heads")
     note = {"lmm": lmm, "seed": seed, "threads": threads, "settings": dataclasses.asdict(settings)}
     if shipped is not None:
         _copy(shipped, note, out)
         return
     prepare(threads)
     pool = data.spec_pool(seed, training.POOL)
-    mark = states.fingerprint({**note, "sources": source_hash("stages.pretrain")}, [start] if start else [])
+    mark = states.fingerprint({**note, "sources": source_hash("stages.pretrain", lmm)}, [start] if start else [])
     more: dict[str, object]
     policy: DiscreteLMM | ContinuousLMM
     if lmm == "continuous":

@@ -48,7 +48,11 @@ def run(
     seen: set[str] = set()
     dropped: Counter[str] = Counter(dict.fromkeys(reasons, 0))
     drafts = 0
-    made_of = {**dataclasses.asdict(settings), "key": (seed, iteration), "sources": source_hash("stages.prompts")}
+    made_of = {
+        **dataclasses.asdict(settings),
+        "key": (seed, iteration),
+        "sources": source_hash("stages.prompts", models.name_of(ckpt)),
+    }
     journal = state and state / fingerprint(made_of, [ckpt], known.prompts if known else ())
     for attempt in range(settings.attempts):
         open_places = [i for i in wanted if i not in kept]

@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from silmm import lmm as models
 from silmm.align.state import fingerprint
 from silmm.errors import InputError
 from silmm.records import Prompt, PromptQuestions, Question, QuestionStats, read_jsonl, write_json, write_jsonl
-from silmm.settings import Questions
+from silmm.settings import Questions, require_all
 from silmm.sources import source_hash
 from silmm.stages import promises, worlds
 from silmm.stages.journal import close, in_blocks
 from silmm.stages.runtime import prepare
 from silmm.stages.worlds import World
+
+CUTS: dict[str, Callable[[World, str], list[str]]] = {  # how a prompt is cut into questions without the policy
+    "prompt": lambda world, prompt: [prompt],
+    "phrase": lambda world, prompt: world.phrases(prompt),
+}
+require_all("questions", "strategy", ("self", *CUTS))
 
 
 def plain_questions(prompt_id: str, texts: list[str], world: World) -> PromptQuestions:
@@ -54,7 +61,7 @@ def run(
     covered: float | None = 0.0
     fallback = 0
     if settings.strategy == "self":
-        made_of = {**dataclasses.asdict(settings), "sources": source_hash("stages.questions")}
+        made_of = {**dataclasses.asdict(settings), "sources": source_hash("stages.questions", models.name_of(ckpt))}
         journal = state and state / fingerprint(made_of, [ckpt, prompts])
         texts = in_blocks(ask, len(rows), journal=journal, name="questions")
         records, dropped, covered = _own(texts, world, rows)
@@ -63,8 +70,8 @@ def run(
             pairs = zip(rows, records, strict=True)
             records = [r if r.questions else plain_questions(r.prompt_id, [p.prompt], world) for p, r in pairs]
     else:
-        cut = world.phrases if settings.strategy == "phrase" else lambda prompt: [prompt]
-        records = [plain_questions(row.id, cut(row.prompt), world) for row in rows]
+        cut = CUTS[settings.strategy]
+        records = [plain_questions(row.id, cut(world, row.prompt), world) for row in rows]
     n = sum(len(r.questions) for r in records)
     if not n:
         raise InputError(f"{ckpt}: not one well-formed question for {len(rows)} prompts: {world.advice}")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from silmm.errors import InputError
 from silmm.lmm.interface import Sampling
+from silmm.lmm.sampler import NOISE_WORDS, sampling_of
 from silmm.report.sample_sheet import Strip, sample_sheet
 from silmm.settings import Images
 from silmm.shapeworld import exam
 from silmm.shapeworld.language import CORE, SUBCATEGORIES
 from silmm.stages.pictures import tokens_of
 from silmm.stages.runtime import prepare
-from silmm.stages.sampler import NOISE_WORDS, sampling_of
 from silmm.stages.verdicts import verdicts
 from silmm.stages.worlds import load_judged
 

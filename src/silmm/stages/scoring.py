@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -28,22 +28,39 @@ def differences(questions: Sequence[Question], answers: np.ndarray) -> np.ndarra
 
 
 def image_score(questions: Sequence[Question], answers: np.ndarray, scorer: str = "self") -> float:
-    """An image's score, of its answers (p_yes, p_no) `[Q, 2]`; raises what `differences` raises.
+    """An image's score, of its answers (p_yes, p_no) `[Q, 2]`, by one of SCORERS.
 
-    self: the mean over questions of p(expected) - p(other), the paper's difference of probabilities.
-    ratio: the share of questions whose expected answer is the likelier one, its ratio of "yes".
-    dependent: the mean of differences where a question counts as answered wrongly, with -1, if a question that it
-        presupposes (a parent) is: what is not there stands left of nothing. After Davidsonian Scene Graphs (Cho et al.,
-        arXiv 2310.18235), not in the paper.
+    Raises what `differences` raises, and ValueError for an unknown scorer.
     """
-    d = differences(questions, answers)
-    if scorer == "ratio":
-        return float(np.mean(d > 0))
-    if scorer == "dependent":
-        place = {q.id: i for i, q in enumerate(questions)}
-        orphan = [any(d[place[parent]] <= 0 for parent in q.parents) for q in questions]
-        d = np.where(orphan, -1.0, d)
+    if scorer not in SCORERS:
+        raise ValueError(f"scorer is {scorer!r}: choose one of {', '.join(SCORERS)}")
+    return SCORERS[scorer](questions, differences(questions, answers))
+
+
+def _mean(questions: Sequence[Question], d: np.ndarray) -> float:
+    """The mean over questions of p(expected) - p(other), the paper's difference of probabilities."""
     return float(np.mean(d))
+
+
+def _ratio(questions: Sequence[Question], d: np.ndarray) -> float:
+    """The share of questions whose expected answer is the likelier one, the paper's ratio of "yes"."""
+    return float(np.mean(d > 0))
+
+
+def _dependent(questions: Sequence[Question], d: np.ndarray) -> float:
+    """The mean of differences where a question counts as answered wrongly, with -1, if a question that it presupposes
+    (a parent) is: what is not there stands left of nothing. After Davidsonian Scene Graphs (Cho et al., arXiv
+    2310.18235), not in the paper."""
+    place = {q.id: i for i, q in enumerate(questions)}
+    orphan = [any(d[place[parent]] <= 0 for parent in q.parents) for q in questions]
+    return _mean(questions, np.where(orphan, -1.0, d))
+
+
+SCORERS: dict[str, Callable[[Sequence[Question], np.ndarray], float]] = {
+    "self": _mean,
+    "ratio": _ratio,
+    "dependent": _dependent,
+}
 
 
 def answers_of(table: dict[str, list], qa: Sequence[PromptQuestions]) -> Answers:
