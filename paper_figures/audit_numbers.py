@@ -30,7 +30,8 @@ def of_run(lmm: str, folders: Sequence[Path]) -> pd.DataFrame:
 
     A row's part says what it is: `calibration` (a bin: x its mean confidence in yes, value the oracle's share of yes),
     `ece` (an iteration), `kind` (value: accuracy; aside: that of the commoner answer; ceiling), `pairs` (a bin of score
-    gaps: x its mean gap, value: the oracle prefers the chosen one; aside: it finds both alike), `held_out` and `step_2`
+    gaps: x its mean gap, n pairs; value: of those that the oracle decides, it prefers the chosen one; aside: the share
+    of ties, which it finds alike), `held_out` and `step_2`
     (a policy: x its own score, value the oracle's share of units that hold).
     """
     rows: list[dict[str, Any]] = []
@@ -75,7 +76,8 @@ def kinds(audit: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def pairs(audit: pd.DataFrame, path: Path) -> list[dict[str, Any]]:
-    """How often the oracle, too, gives the chosen sample more of the prompt's units, by the gap of scores."""
+    """How often the oracle, too, gives the chosen sample more of the prompt's units, by the gap of scores. Ties are a
+    third outcome: a value is of the pairs that it decides, nan where there is none."""
     table = read_table(path, PAIRS).to_pandas()
     held = audit.groupby(["prompt_id", "sample"]).held.first()
     sides = [pd.MultiIndex.from_frame(table[["prompt_id", side]]) for side in ("chosen", "rejected")]
@@ -90,9 +92,10 @@ def pairs(audit: pd.DataFrame, path: Path) -> list[dict[str, Any]]:
     for b in range(len(GAPS) - 1):
         mine = place == b
         if mine.any():
-            rows.append({"part": "pairs", "label": f"{GAPS[b]:g}-{GAPS[b + 1]:g}", "x": gap[mine].mean(),
-                         "aside": (better[mine] == 0).mean(),
-                         **_measured(table.prompt_id[mine], better[mine] > 0, f"gap {b}")})  # fmt: skip
+            decided = mine & (better != 0)
+            found = _measured(table.prompt_id[decided], better[decided] > 0, f"gap {b}") if decided.any() else {}
+            counts = {"x": gap[mine].mean(), "aside": (better[mine] == 0).mean(), "n": int(mine.sum())}
+            rows.append({"part": "pairs", "label": f"{GAPS[b]:g}-{GAPS[b + 1]:g}", "value": np.nan, **found, **counts})
     return rows
 
 

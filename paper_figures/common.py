@@ -29,6 +29,7 @@ from silmm.shapeworld.language import SUBCATEGORIES
 GROUPS = {"attribute": "Attribute", "layout": "Layout", "non_spatial": "Non-spatial", "complex": "Complex"}
 SAMPLER = {"discrete": "t1.0", "continuous": "fresh_noise"}
 METRIC = "oracle_prompt"
+RANKED = 8  # things that are in an order: with fewer, p is above 0.1 for most orders
 # Okabe and Ito's palette, in an order that grey tells apart, and a dash and a marker for each.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#8C6D1F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -168,38 +169,40 @@ def _rows(table: pd.DataFrame, wanted: dict[str, Any]) -> pd.DataFrame:
 class Pairs(NamedTuple):
     """What the oracle says of an iteration's pairs, mean over seeds."""
 
-    accuracy: float  # share of the pairs, of all sub-categories together, in which it prefers the chosen picture
+    accuracy: float  # of the pairs that it decides, of all sub-categories together: it prefers the chosen picture
+    ties: float  # share of all pairs: it finds both pictures alike
     number: float
 
 
 def pairs_judged(results: Results, lmm: str, arm: str, iteration: int = 1) -> Pairs:
-    """The pairs that an arm learned from; a sub-category of which no pair was left has no row, and no weight.
+    """The pairs that an arm learned from; a sub-category of which no pair (or no decided one) was left has no row, and
+    no weight.
 
     Raises:
         InputError: the arm has no pairs that were judged.
     """
-    wanted = {"lmm": lmm, "arm": arm, "iteration": iteration, "metric": "pair_accuracy"}
-    rows = _rows(results.summary, wanted)
-    rows = rows[rows.category.isin(SUBCATEGORIES)]
-    if not len(rows):
-        raise InputError(f"{results.path}: no pair_accuracy of {lmm}/{arm} iteration {iteration}; run silmm evaluate")
-    weighed = rows.assign(right=rows.value * rows.n).groupby("seed")[["right", "n"]].sum()
-    return Pairs(float((weighed.right / weighed.n).mean()), float(weighed.n.mean()))
+
+    def weighed(metric: str) -> pd.DataFrame:
+        rows = _rows(results.summary, {"lmm": lmm, "arm": arm, "iteration": iteration, "metric": metric})
+        rows = rows[rows.category.isin(SUBCATEGORIES)]
+        if not len(rows):
+            raise InputError(f"{results.path}: no {metric} of {lmm}/{arm} iteration {iteration}; run silmm evaluate")
+        return rows.assign(found=rows.value * rows.n).groupby("seed")[["found", "n"]].sum()
+
+    right, ties = weighed("pair_accuracy"), weighed("pair_ties")
+    return Pairs(float((right.found / right.n).mean()), float((ties.found / ties.n).mean()), float(ties.n.mean()))
 
 
-def ranks(ours: Sequence[float], paper: Sequence[float]) -> str:
-    """Spearman's rank correlation: `+0.60 (n = 10)`."""
+def agreement(ours: Sequence[float], paper: Sequence[float], what: str, whose: str = "the paper's") -> list[str]:
+    """One note on how far our ordering is the paper's, `Order of the rows against the paper's: Spearman +0.62 (p 0.06,
+    n = 10).`; none below RANKED, where hardly any correlation could be told from chance."""
     from scipy.stats import spearmanr  # a second's import, which most figures do not need
 
-    if len(ours) < 3 or len(set(ours)) == 1 or len(set(paper)) == 1:
-        return f"no ranks to compare (n = {len(ours)})"
-    rho = float(spearmanr(ours, paper).statistic)
-    return f"{rho:+.2f} (n = {len(ours)})".replace("-", "\N{MINUS SIGN}")
-
-
-def agreement(ours: Sequence[float], paper: Sequence[float], what: str = "order", whose: str = "the paper's") -> str:
-    """How far our ordering is the paper's: `order against the paper's: Spearman +0.60 (n = 10)`."""
-    return f"{what} against {whose}: Spearman {ranks(ours, paper)}"
+    if len(ours) < RANKED or len(set(ours)) == 1 or len(set(paper)) == 1:
+        return []
+    found = spearmanr(ours, paper)
+    rho = f"{float(found.statistic):+.2f}".replace("-", "\N{MINUS SIGN}")
+    return [f"{what} against {whose}: Spearman {rho} (p {float(found.pvalue):.2f}, n = {len(ours)})."]
 
 
 def verdict(claims: Mapping[str, bool], of: str = "") -> list[str]:
@@ -218,16 +221,17 @@ def verdict(claims: Mapping[str, bool], of: str = "") -> list[str]:
     return notes
 
 
-def runs_note(results: Results, lmm: str) -> str:
-    """How many runs and images stand behind the numbers of an LMM."""
-    judged = _rows(results.summary, {"lmm": lmm, "metric": METRIC, "category": "all", "sampler": SAMPLER[lmm]})
+def runs_note(results: Results, lmm: str, category: str = "all") -> str:
+    """How many runs and images stand behind the numbers of an LMM in a category (groups and sub-categories: parts of
+    `all`)."""
+    judged = _rows(results.summary, {"lmm": lmm, "metric": METRIC, "category": category, "sampler": SAMPLER[lmm]})
     seeds = judged.seed.nunique()
     uneven = judged.groupby(["arm", "iteration"]).seed.nunique()
     runs = "one seed: not a claim" if seeds == 1 else f"means of {seeds} seeds"
     if len(uneven) and uneven.min() < seeds:
         runs += f" ({uneven.idxmin()[0]}: {uneven.min()})"
-    images = int(judged.n.min())
-    return f"ShapeWorld, {lmm} LMM, {tables.words(SAMPLER[lmm])}; {images} images a policy and seed; {runs}"
+    images = " to ".join(str(int(n)) for n in sorted({judged.n.min(), judged.n.max()}))
+    return f"ShapeWorld, {lmm} LMM, {tables.words(SAMPLER[lmm])}; {images} images per policy and seed; {runs}"
 
 
 def percent(value: float) -> str:

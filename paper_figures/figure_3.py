@@ -98,7 +98,7 @@ def _bars(ax: Any, data: pd.DataFrame, shades: tuple[str, ...], title: str, ylab
 def _compared(lmm: str, ours: pd.DataFrame, paper: pd.DataFrame, steps: list[int]) -> list[str]:
     """Whether the same sub-categories gain, and when."""
     mine, theirs = (t[t.iteration == 1].set_index("category").gain for t in (ours, paper))
-    notes = [agreement(list(mine), list(theirs), f"Gain of iteration 1 by sub-category, {lmm} LMM") + "."]
+    notes = agreement(list(mine), list(theirs), f"Gain of iteration 1 by sub-category, {lmm} LMM")
     if len(steps) < 2:
         return notes
     mean = ours.groupby("iteration").gain.mean()

@@ -43,7 +43,7 @@ def draw(results: Results, out: Path) -> None:
         frame(ax, f"{lmm} LMM; paper: {BESIDE[lmm][0]}", xlabel, ticks)
         order = agreement(list(data.gain), list(data.paper_gain), f"Order of the numbers of prompts, {lmm} LMM")
         claims = {"all prompts gain most": data.gain.idxmax() == data.prompts.idxmax()}
-        notes += [f"{runs_note(results, lmm)}.", f"{order}.", *verdict(claims, f"{lmm} LMM")]
+        notes += [f"{runs_note(results, lmm)}.", *order, *verdict(claims, f"{lmm} LMM")]
     axes[0][0].set_ylabel(GAIN)
     legend(figure, axes[0][0])
     notes.append("Fewer prompts are fewer steps, too: the passes over their pairs are as many.")

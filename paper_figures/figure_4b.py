@@ -52,7 +52,7 @@ def draw(results: Results, out: Path) -> None:
         frame(ax, f"{lmm} LMM; paper: {BESIDE[lmm][0]}", "best N x worst N of 30 images",
               {f"{n}x{n}": place for place, n in zip(places, SIZES, strict=True)})  # fmt: skip
         order = agreement(list(sizes.gain), list(sizes.paper_gain), f"Order of N, {lmm} LMM")
-        notes += [f"{runs_note(results, lmm)}.", f"{order}.", *_claims(lmm, sizes)]
+        notes += [f"{runs_note(results, lmm)}.", *order, *_claims(lmm, sizes)]
     axes[0][0].set_ylabel(GAIN)
     legend(figure, axes[0][0])
     finish(figure, pd.concat(tables), out, [*notes, STEPS, SCALES])

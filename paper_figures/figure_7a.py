@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from common import Results, finish, main, only, runs_note, verdict
-from panels import SCALES, by_group, group_panels, order_by_group
+from panels import SCALES, by_group, group_panels
 
 # {arm: (beta, the paper's scores by group)}
 ARMS = {
@@ -32,7 +32,7 @@ def draw(results: Results, out: Path) -> None:
         "the largest beta gains least of attribute": gains.attribute.idxmin() == gains.index.max(),
         "the smallest beta gains least of layout": gains.layout.idxmin() == gains.index.min(),
     }
-    notes = [f"{runs_note(results, lmm)}, one iteration.", order_by_group(data, "betas"), *verdict(claims), SCALES]
+    notes = [f"{runs_note(results, lmm)}, one iteration.", *verdict(claims), SCALES]
     finish(figure, data, out, notes)
 
 

@@ -91,7 +91,7 @@ def _pairs(ax: Any, mine: pd.DataFrame) -> None:
         ax.axvline(gap, color=GREY, lw=0.4, alpha=0.5, zorder=0)
     low = mine[mine.part == "pairs"].low.min()
     ax.set(ylim=(min(0.45, low - 0.03) if low == low else 0, 1.02), xlabel="gap of own scores in the pair")
-    ax.set_ylabel("chosen is better, by the oracle")
+    ax.set_ylabel("chosen is better, of decided pairs")
 
 
 def _path(ax: Any, mine: pd.DataFrame) -> None:
@@ -131,7 +131,7 @@ def notes(table: pd.DataFrame) -> list[str]:
         named = zip(("answers", "pairs", "samples"), counts.values(), strict=True)
         lines.append(
             f"{str(lmm).capitalize()}, by iteration: {'; '.join(f'{name} {_list(n)}' for name, n in named)}. In"
-            f" {100 * alike:.0f} % of pairs the oracle finds both alike, which counts as wrong."
+            f" {100 * alike:.0f} % of pairs the oracle finds both alike: these are left out."
         )
         lines.append(f"    {hacking(mine)}")
     return lines

@@ -1,6 +1,7 @@
 """Which pairs to learn from (not in the paper): filters of pairs, and questions that depend on each other.
 
-Gain over the base in `core` after one iteration, how often the oracle agrees with the pairs, and how many there are.
+Gain over the base in `core` after one iteration, how often the oracle agrees with the pairs that it decides, which
+share of them are ties, and how many there are.
 Best of N trains nothing: it draws several pictures and keeps the one with the best self-score, a reference for what
 the judge knows.
 """
@@ -46,8 +47,8 @@ def draw(results: Results, out: Path) -> None:
     """Draw a row an LMM: gain, accuracy of the pairs, number of pairs."""
     found = lmms(results)
     figure, axes = plt.subplots(
-        len(found), 3, figsize=(10.5, 2.3 * len(found)), layout="constrained", squeeze=False, sharey=True,
-        width_ratios=(2.2, 1, 1),
+        len(found), 4, figsize=(12.0, 2.3 * len(found)), layout="constrained", squeeze=False, sharey=True,
+        width_ratios=(2.4, 1, 1, 1),
     )  # fmt: skip
     figure.get_layout_engine().set(hspace=0.08)
     tables, notes = [], []
@@ -55,10 +56,11 @@ def draw(results: Results, out: Path) -> None:
         data = numbers(results, lmm)
         tables.append(data)
         _gains(line[0], data, f"{lmm} LMM: gain over the base, points (core)")
-        _bars(line[1], data, 100 * data.accuracy, "oracle agrees, % of pairs", "{:.1f}")
-        _bars(line[2], data, data.number, "pairs", "{:,.0f}")
-        notes += [f"{runs_note(results, lmm)}, one iteration.", _answer(lmm, data)]
-    notes.append("Bars: 95 % of the gain, other prompts. Dotted: the default's gain. Oracle: a tie counts as wrong.")
+        _bars(line[1], data, 100 * data.accuracy, "oracle agrees, % of decided", "{:.1f}")
+        _bars(line[2], data, 100 * data.ties, "ties, % of pairs", "{:.1f}")
+        _bars(line[3], data, data.number, "pairs", "{:,.0f}")
+        notes += [f"{runs_note(results, lmm, 'core')}, one iteration.", _answer(lmm, data)]
+    notes.append("Bars: 95 % of the gain, other prompts. Dotted: the default's gain. Ties: alike to the oracle.")
     data = pd.concat(tables)
     if (data.seeds > 1).any():
         notes[-1] += " Shaded: all seeds."

@@ -1,8 +1,8 @@
 """How good a judge self-improvement needs (not in the paper): gain after one iteration against the judge's accuracy.
 
 The judge is the LMM itself, spoiled on purpose: a share of its answers is swapped before pairs are made, and
-`random_score` shuffles the scores of a prompt's images. Accuracy is measured: the share of the pairs in which the
-oracle, too, gives the chosen picture more units (ties count as wrong).
+`random_score` shuffles the scores of a prompt's images. Accuracy is measured: of the pairs that the oracle decides, the
+share in which it, too, gives the chosen picture more units. The others are ties, and their share is in the CSV.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ def draw(results: Results, out: Path) -> None:
     figure.draw_without_rendering()  # the axes' final places, which labels go by
     for ax, data in zip(axes[0], tables.values(), strict=True):
         _name(ax, data)
-    notes = [note for lmm, data in tables.items() for note in (f"{runs_note(results, lmm)}.", _answer(lmm, data))]
-    notes.append("Labels: share of answers that are swapped. Ties count as wrong, so chance is below 50 %.")
+    notes = [
+        note for lmm, data in tables.items() for note in (f"{runs_note(results, lmm, 'core')}.", _answer(lmm, data))
+    ]
+    notes.append("Labels: share of answers that are swapped. Chance is 50 %; ties are left out.")
     data = pd.concat(tables.values())
     if (data.seeds > 1).any():
         notes[-1] += " Pale bars: all seeds."
@@ -78,7 +80,7 @@ def needed(data: pd.DataFrame) -> tuple[float, float]:
 def _panel(ax: Any, data: pd.DataFrame, lmm: str, ends: tuple[float, float]) -> None:
     curve(ax, 100 * data.accuracy, data)
     low, high = 100 * data.accuracy.min(), 100 * data.accuracy.max()
-    frame(ax, f"{lmm} LMM", "pairs in which the oracle agrees, %")
+    frame(ax, f"{lmm} LMM", "pairs that the oracle decides: agrees, %")
     ax.set_xlim(low - 0.12 * (high - low) - 1, high + 0.18 * (high - low) + 1)
     if not any(map(math.isnan, ends)):
         ax.axvspan(100 * ends[1], 100 * ends[0], color=COLORS[1], alpha=0.15, lw=0, zorder=0)
@@ -100,7 +102,8 @@ def _answer(lmm: str, data: pd.DataFrame) -> str:
     enough, short = needed(data)
     if math.isnan(enough):
         return f"{lmm} LMM: not even the best judge's gain has an interval above 0."
-    text = f"{lmm} LMM: judges right on {percent(enough)} % of their pairs or more gain (95 % interval above 0)"
+    ties = f"{percent(data.ties.min())} to {percent(data.ties.max())} % of the pairs are ties"
+    text = f"{lmm} LMM ({ties}): judges right on {percent(enough)} % of the others or more gain (95 % interval above 0)"
     if math.isnan(short):
         return f"{text}, so do all that were tried."
     return f"{text}; the next worse one, {percent(short)} %, is not shown to gain. Shaded: between the two."

@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from common import COLORS, GROUPS, MARKERS, PAPER_COLOR, Results, check_arms, point, ranks
+from common import COLORS, GROUPS, MARKERS, PAPER_COLOR, Results, check_arms, point
 from published import base
 
 from silmm.report.style import GREY
@@ -91,13 +91,3 @@ def group_panels(data: pd.DataFrame, xlabel: str, ticks: Mapping[str, float], lo
     axes[0].set_ylabel(GAIN)
     legend(figure, axes[0])
     return figure, axes
-
-
-def order_by_group(data: pd.DataFrame, what: str) -> str:
-    """One note: how far the order of the settings is the paper's in each group."""
-    shared = data[data.paper.notna()]
-    found = []
-    for group, name in GROUPS.items():
-        rows = shared[shared.category == group]
-        found.append(f"{name.lower()} {ranks(list(rows.gain), list(rows.paper_gain))}")
-    return f"Order of the {what} against the paper's, Spearman: {', '.join(found)}."

@@ -53,7 +53,7 @@ def draw(results: Results, out: Path) -> None:
             rows += _paper_lines(name)
             numbers += theirs
             what = f"Relative gains by group, {lmm} LMM"
-            notes.append(f"{agreement(ours, [row['gain_rel'] for row in theirs], what, f'{name} (paper)')}.")
+            notes += agreement(ours, [row["gain_rel"] for row in theirs], what, f"{name} (paper)")
         by_group = {row["category"]: row["gain_rel"] for row in mine}
         claims = {
             "attribute gains most (relative)": max(by_group, key=by_group.__getitem__) == "attribute",

@@ -35,8 +35,8 @@ def draw(results: Results, out: Path) -> None:
         "the difference of probabilities scores higher than the ratio": ours["silmm"] > ours["ratio"],
         "random scores gain least": ours.idxmin() == "random_score",
     }
-    order = agreement(list(ours), list(means.paper), "order of the strategies")
-    notes = [f"{runs_note(results, lmm)}, one iteration.", f"Mean of the groups: {order}.", *verdict(claims)]
+    order = agreement(list(ours), list(means.paper), "Mean of the groups: order of the strategies")
+    notes = [f"{runs_note(results, lmm)}, one iteration.", *order, *verdict(claims)]
     finish_table(table, numbers, out, notes)
 
 

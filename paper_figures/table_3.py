@@ -43,8 +43,8 @@ def draw(results: Results, out: Path) -> None:
         and ours["avg_euclidean"] > ours["none_euclidean"],
         "SFT without pooling harms (intervals of core below 0)": max(ends) < 0,
     }
-    order = agreement(list(ours), list(means.paper), "order of the rows")
-    notes = [f"{runs_note(results, lmm)}, one iteration.", f"Mean of the groups: {order}.", *verdict(claims)]
+    order = agreement(list(ours), list(means.paper), "Mean of the groups: order of the rows")
+    notes = [f"{runs_note(results, lmm)}, one iteration.", *order, *verdict(claims)]
     finish_table(table, numbers, out, notes)
 
 

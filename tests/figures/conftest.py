@@ -105,10 +105,11 @@ def _pairs(named: dict[str, Any]) -> list[dict[str, Any]]:
     for category in SUBCATEGORIES:
         if (named["arm"], category) != ("gap_30", "non_spatial"):
             draw = generator("pairs", named["lmm"], named["arm"], category)
-            what = {"sampler": "step2", "category": category, "metric": "pair_accuracy"}
-            numbers = {"value": float(draw.uniform(0.3, 0.9)), "n": int(draw.integers(20, 60))}
-            none = {"ci_low": math.nan, "ci_high": math.nan}
-            rows.append({**named, **what, **numbers, **none, "seed": 0})
+            decided, ties = (int(n) for n in draw.integers(20, 60, 2))
+            none = {"ci_low": math.nan, "ci_high": math.nan, "sampler": "step2", "category": category, "seed": 0}
+            right = {"metric": "pair_accuracy", "value": float(draw.uniform(0.3, 0.9)), "n": decided}
+            alike = {"metric": "pair_ties", "value": ties / (decided + ties), "n": decided + ties}
+            rows += [{**named, **none, **right}, {**named, **none, **alike}]
     return rows
 
 

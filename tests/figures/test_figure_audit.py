@@ -122,7 +122,9 @@ def check_pairs(found: pd.DataFrame, data: pd.DataFrame, table: pd.DataFrame) ->
     held = data.groupby(["prompt_id", "sample"]).held.first()
     better = [held[r.prompt_id, r.chosen] - held[r.prompt_id, r.rejected] for r in table.itertuples()]
     assert found.n.sum() == len(table)
-    assert np.isclose((found.value * found.n).sum(), np.sum(np.array(better) > 0), rtol=1e-4)
+    right = (found.value.fillna(0) * found.n * (1 - found.aside)).sum()  # of the decided ones
+    assert np.isclose(right, np.sum(np.array(better) > 0), rtol=1e-4)
+    assert list(found.value.isna()) == list(found.aside == 1)
     assert np.isclose((found.aside * found.n).sum(), np.sum(np.array(better) == 0), rtol=1e-4, atol=1e-6)
 
 

@@ -12,13 +12,16 @@ import pytest
 from .conftest import SCRIPTS, Drawn, assert_point, expected
 
 
-def pairs_of(it: Drawn, lmm: str, arm: str) -> tuple[float, int]:
-    """Accuracy and number of an arm's pairs, counted over its sub-categories one by one."""
-    right = number = 0.0
+def pairs_of(it: Drawn, lmm: str, arm: str) -> tuple[float, float, int]:
+    """Accuracy of an arm's decided pairs, share of ties, and number of all, counted over its sub-categories."""
+    right = decided = ties = number = 0.0
     for row in it.summary.itertuples():
         if (row.lmm, row.arm, row.metric) == (lmm, arm, "pair_accuracy"):
-            right, number = right + row.value * row.n, number + row.n
-    return right / number, int(number)
+            right, decided = right + row.value * row.n, decided + row.n
+        if (row.lmm, row.arm, row.metric) == (lmm, arm, "pair_ties"):
+            ties, number = ties + row.value * row.n, number + row.n
+    assert round(decided + ties) == number
+    return right / decided, ties / number, int(number)
 
 
 def test_the_judges_stand_by_accuracy(drawn: Callable[[str], Drawn]) -> None:
@@ -28,8 +31,8 @@ def test_the_judges_stand_by_accuracy(drawn: Callable[[str], Drawn]) -> None:
         assert rows.accuracy.is_monotonic_decreasing
         for _, row in rows.iterrows():
             assert_point(row, expected(it, lmm, row.arm, "core"))
-            accuracy, number = pairs_of(it, lmm, row.arm)
-            assert (row.accuracy, row.number) == (pytest.approx(accuracy, abs=2e-6), number)
+            accuracy, ties, number = pairs_of(it, lmm, row.arm)
+            assert [row.accuracy, row.ties, row.number] == pytest.approx([accuracy, ties, number], abs=2e-6)
     assert set(it.csv[it.csv.swapped.isna()].arm) == {"random_score"}
 
 
@@ -54,10 +57,10 @@ def test_the_filters_stand_against_the_default(drawn: Callable[[str], Drawn]) ->
     for _, row in it.csv.iterrows():
         assert_point(row, expected(it, row.lmm, row.arm, "core"))
         if row.arm == "best_of_n":
-            assert math.isnan(row.accuracy) and math.isnan(row.number)
+            assert math.isnan(row.accuracy) and math.isnan(row.ties) and math.isnan(row.number)
         else:
-            accuracy, number = pairs_of(it, row.lmm, row.arm)
-            assert (row.accuracy, row.number) == (pytest.approx(accuracy, abs=2e-6), number)
+            accuracy, ties, number = pairs_of(it, row.lmm, row.arm)
+            assert [row.accuracy, row.ties, row.number] == pytest.approx([accuracy, ties, number], abs=2e-6)
         if row.arm == "silmm":
             assert math.isnan(row.over_default)
         else:

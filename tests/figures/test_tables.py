@@ -44,13 +44,9 @@ def test_table_1_has_the_last_iteration_of_both(drawn: Callable[[str], Drawn]) -
     assert list(it.csv.lmm.unique()) == ["discrete", "SEED-LLaMA", "Emu3", "continuous", "DreamLLM"]
 
 
-def test_table_1_ranks_the_relative_gains(drawn: Callable[[str], Drawn]) -> None:
-    it = drawn("table_1")
-    by_lmm = {lmm: list(rows.gain_rel) for lmm, rows in it.csv.groupby("lmm")}
-    for ours, theirs in (("discrete", "SEED-LLaMA"), ("discrete", "Emu3"), ("continuous", "DreamLLM")):
-        rho = f"{spearmanr(by_lmm[ours], by_lmm[theirs]).statistic:+.2f}".replace("-", "−")
-        note = f"{ours} LMM against {theirs} (paper): Spearman {rho} (n = 4)"
-        assert note in it.out.with_suffix(".tex").read_text()
+def test_orders_of_fewer_than_eight_are_not_compared(drawn: Callable[[str], Drawn]) -> None:
+    for figure in ("table_1", "table_2"):
+        assert "Spearman" not in drawn(figure).out.with_suffix(".tex").read_text()
 
 
 @pytest.mark.parametrize("figure", ["table_2", "table_3"])
@@ -73,9 +69,10 @@ def test_table_3_says_how_far_the_order_is_the_papers(drawn: Callable[[str], Dra
     it = drawn("table_3")
     groups = it.csv[(it.csv.category != "core") & (it.csv.arm != "base")]
     means = groups.groupby("arm")[["value", "paper"]].mean()
-    rho = f"{spearmanr(means.value, means.paper).statistic:+.2f}".replace("-", "−")
+    found = spearmanr(means.value, means.paper)
+    rho = f"{found.statistic:+.2f}".replace("-", "−")
     text = it.out.with_suffix(".tex").read_text()
-    assert f"Spearman {rho} (n = 10)" in text and "one seed: not a claim" in text
+    assert f"Spearman {rho} (p {found.pvalue:.2f}, n = 10)" in text and "one seed: not a claim" in text
     best = "average pooling with cosine scores highest"
     held = means.value.idxmax() == "silmm"
     assert re.search(

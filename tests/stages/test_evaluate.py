@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from silmm.records import EVAL, PAIRS, Prompt, RecordError, write_jsonl, write_table
+from silmm.records import EVAL, PAIRS, Metric, Prompt, RecordError, write_jsonl, write_table
 from silmm.shapeworld import exam
 from silmm.shapeworld.oracle import read
 from silmm.shapeworld.render import render
+from silmm.shapeworld.scene import Obj, Scene
 from silmm.stages import evaluate
 from silmm.stages.evaluate import _judge
 
@@ -53,3 +55,21 @@ def test_pairs_of_other_images_are_named(
     monkeypatch.setattr(evaluate, "read_tokens", lambda _: {("p0", 0): np.zeros((1, 36), np.int64)})
     with pytest.raises(RecordError, match=message):
         evaluate._learned(tmp_path / "pairs.parquet", tmp_path / "prompts.jsonl", (tmp_path / "shard-0",))
+
+
+def test_ties_of_pairs_are_neither_right_nor_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    circle, square = Obj("red", "circle", "solid", "big", 0, 0), Obj("blue", "square", "solid", "big", 0, 2)
+    scenes = [Scene((circle, square), ()), Scene((circle,), ()), Scene((square,), ()), None]
+    monkeypatch.setattr(evaluate, "read", lambda pixels: [scenes[i] for i in pixels])
+    policy: Any = types.SimpleNamespace(render=lambda tokens: tokens)
+    text = {"p0": Prompt("p0", "attribute", "color", "a red circle and a blue square", 0)}
+    pairs = [(0, 1), (1, 2), (3, 1)]  # right, a tie (two of three units each), wrong
+    rows = [{"prompt_id": "p0", "chosen": a, "rejected": b} for a, b in pairs]
+    needed = [("p0", k) for k in range(4)]
+    learned = evaluate.Learned(rows, text, needed, {key: np.array([key[1]]) for key in needed})
+    assert evaluate._pairing(policy, learned) == [
+        Metric("pair_accuracy", "step2", "color", 0.5, 2),
+        Metric("pair_ties", "step2", "color", pytest.approx(1 / 3), 3),
+    ]
+    alike = evaluate._pairing(policy, learned._replace(rows=rows[1:2]))
+    assert alike == [Metric("pair_ties", "step2", "color", 1.0, 1)]

@@ -47,7 +47,7 @@ _MEANS = {
 CATEGORIES = (*SUBCATEGORIES, *_MEANS)
 ORACLE_METRICS = ("oracle_prompt", "oracle_question", "malformed", "objects")
 METRICS = (
-    *("oracle_prompt", "oracle_question", "self_score", "vqa_accuracy", "pair_accuracy"),
+    *("oracle_prompt", "oracle_question", "self_score", "vqa_accuracy", "pair_accuracy", "pair_ties"),
     *("malformed", "objects", "prompt_valid", "question_coverage", "diversity"),
 )
 SUMMARY = ("lmm", "arm", "seed", "iteration", "sampler", "category", "metric", "value", "ci_low", "ci_high", "n")

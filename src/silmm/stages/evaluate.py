@@ -172,7 +172,9 @@ def _learned(pairs: Path, prompts: Path, images: tuple[Path, ...]) -> Learned:
 
 
 def _pairing(policy: VisualTokens, learned: Learned) -> list[Metric]:
-    """Share of this iteration's pairs in which the oracle prefers the chosen picture (share of units that hold)."""
+    """What the oracle says of this iteration's pairs, by the share of units that hold on each side: `pair_accuracy`, of
+    the pairs that it decides the share in which it prefers the chosen picture; and `pair_ties`, the share of all pairs
+    in which both sides hold equally. A sub-category in which all pairs are ties has no accuracy."""
     rows, text, needed, tokens = learned
     found = iter(read(policy.render(np.concatenate([tokens[key] for key in needed]))))
     scenes = {key: list(itertools.islice(found, len(tokens[key]))) for key in needed}
@@ -181,8 +183,11 @@ def _pairing(policy: VisualTokens, learned: Learned) -> list[Metric]:
         spec = parse_prompt(text[prompt_id].prompt)
         return float(np.mean([judge(u, s) for s in scenes[prompt_id, sample] for u in units(spec)])) if spec else 0.0
 
-    right = defaultdict(list)
+    right, ties = defaultdict(list), defaultdict(list)
     for row in rows:
-        better = held(row["prompt_id"], row["chosen"]) > held(row["prompt_id"], row["rejected"])
-        right[text[row["prompt_id"]].subcategory].append(float(better))
-    return _mean_by("pair_accuracy", "step2", right)
+        chosen, rejected = (held(row["prompt_id"], row[side]) for side in ("chosen", "rejected"))
+        subcategory = text[row["prompt_id"]].subcategory
+        ties[subcategory].append(float(chosen == rejected))
+        if chosen != rejected:
+            right[subcategory].append(float(chosen > rejected))
+    return _mean_by("pair_accuracy", "step2", right) + _mean_by("pair_ties", "step2", ties)
