@@ -194,7 +194,7 @@ def ranks(ours: Sequence[float], paper: Sequence[float]) -> str:
     if len(ours) < 3 or len(set(ours)) == 1 or len(set(paper)) == 1:
         return f"no ranks to compare (n = {len(ours)})"
     rho = float(spearmanr(ours, paper).statistic)
-    return f"{rho:+.2f} (n = {len(ours)})".replace("-", "\N{MINUS SIGN}")
+    return f"{rho:+z.2f} (n = {len(ours)})".replace("-", "\N{MINUS SIGN}")
 
 
 def agreement(ours: Sequence[float], paper: Sequence[float], what: str = "order", whose: str = "the paper's") -> str:
@@ -239,7 +239,7 @@ def signed(value: float) -> str:
     """A difference of shares, times 100, with its sign; a dash for nan."""
     if math.isnan(value):
         return "\N{EN DASH}"
-    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: no "-0.0"
+    return f"{100 * value:+z.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def with_interval(gain: float, low: float, high: float) -> str:
