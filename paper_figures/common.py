@@ -201,7 +201,7 @@ def agreement(ours: Sequence[float], paper: Sequence[float], what: str, whose: s
     if len(ours) < RANKED or len(set(ours)) == 1 or len(set(paper)) == 1:
         return []
     found = spearmanr(ours, paper)
-    rho = f"{float(found.statistic):+.2f}".replace("-", "\N{MINUS SIGN}")
+    rho = f"{float(found.statistic):+z.2f}".replace("-", "\N{MINUS SIGN}")
     return [f"{what} against {whose}: Spearman {rho} (p {float(found.pvalue):.2f}, n = {len(ours)})."]
 
 
@@ -243,7 +243,7 @@ def signed(value: float) -> str:
     """A difference of shares, times 100, with its sign; a dash for nan."""
     if math.isnan(value):
         return "\N{EN DASH}"
-    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: no "-0.0"
+    return f"{100 * value:+z.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def with_interval(gain: float, low: float, high: float) -> str:

@@ -144,7 +144,9 @@ def hacking(mine: pd.DataFrame) -> str:
         path = mine[mine.part == part].sort_values("iteration")
         for (_, a), (_, b) in itertools.pairwise(path.iterrows()):
             if b.x > a.x and b.value <= a.value:
-                found.append(f"policy {b.iteration - first:.0f} on {name} ({b.x - a.x:+.3f}, {b.value - a.value:+.3f})")
+                found.append(
+                    f"policy {b.iteration - first:.0f} on {name} ({b.x - a.x:+z.3f}, {b.value - a.value:+z.3f})"
+                )
     text = "; ".join(found).replace("-0.", "\N{MINUS SIGN}0.") if found else "at no policy"
     return f"Own score up, oracle not (reward hacking): {text}."
 

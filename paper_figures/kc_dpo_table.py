@@ -30,7 +30,7 @@ def rows(gains: pd.DataFrame) -> list[tuple[str, ...]]:
         cells = [arm]
         for sampler in SAMPLERS:
             r = noises[sampler]
-            cells += [f"{r.value:.3f}", f"{r.gain_abs:+.3f}", interval(r, "ci_low", "ci_high")]
+            cells += [f"{r.value:.3f}", f"{r.gain_abs:+z.3f}", interval(r, "ci_low", "ci_high")]
         made.append(tuple(cells))
     return made
 

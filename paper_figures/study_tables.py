@@ -56,12 +56,12 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def interval(row: pd.Series, low: str, high: str) -> str:
     """`-0.012 to +0.034`, or a dash where there is none (one seed)."""
-    return "-" if pd.isna(row[low]) else f"{row[low]:+.3f} to {row[high]:+.3f}"
+    return "-" if pd.isna(row[low]) else f"{row[low]:+z.3f} to {row[high]:+z.3f}"
 
 
 def percent(share: float, digits: int = 0) -> str:
     """`+58 %`, or a dash where there is nothing to compare with."""
-    return "-" if pd.isna(share) else f"{100 * share:+.{digits}f} %"
+    return "-" if pd.isna(share) else f"{100 * share:+z.{digits}f} %"
 
 
 def side_by_side(it: Study) -> str:
@@ -82,7 +82,7 @@ def side_by_side(it: Study) -> str:
         row = [it.names[arm], str(t)]
         for sampler in it.samplers:
             r = cells[arm, t, "oracle_prompt", sampler]
-            gain = f"{r.gain_abs:+.3f} ({interval(r, 'ci_low', 'ci_high')})"
+            gain = f"{r.gain_abs:+z.3f} ({interval(r, 'ci_low', 'ci_high')})"
             row += [f"{r.value:.3f}", gain, percent(r.gain_rel)]
         rows.append((*row, *(_picture(cells.get((arm, t, *what))) for what in pictures)))
     return table(tuple(head), rows)
@@ -102,7 +102,7 @@ def gain_table(it: Study, metric: str) -> str:
     for sampler in it.samplers:
         for _, r in chosen[chosen.sampler == sampler].iterrows():
             name = (it.names[r.arm], str(r.iteration), sampler)
-            numbers = (f"{r.base:.3f}", f"{r.value:.3f}", f"{r.gain_abs:+.3f}", percent(r.gain_rel))
+            numbers = (f"{r.base:.3f}", f"{r.value:.3f}", f"{r.gain_abs:+z.3f}", percent(r.gain_rel))
             rows.append((*name, *numbers, interval(r, "ci_low", "ci_high"), interval(r, "t_low", "t_high")))
     head = ("arm", "iteration", "sampler", "base", "value", "gain", "relative", "95 % (prompts)", "95 % (seeds)")
     return table(head, rows)
@@ -115,7 +115,7 @@ def category_table(it: Study) -> str:
     judged = it.summary[(it.summary.metric == "vqa_accuracy") & (it.summary.arm == BASE)]
     judge = judged.groupby("category").value.mean()
     rows = [
-        (r.category, f"{r.base:.3f}", f"{r.value:.3f}", f"{r.gain_abs:+.3f}", interval(r, "ci_low", "ci_high"),
+        (r.category, f"{r.base:.3f}", f"{r.value:.3f}", f"{r.gain_abs:+z.3f}", interval(r, "ci_low", "ci_high"),
          f"{judge.get(r.category, float('nan')):.3f}")
         for _, r in chosen.iterrows()
     ]  # fmt: skip
@@ -126,7 +126,7 @@ def versus_table(it: Study) -> str:
     """The main arm against every other arm at the same iteration, whole prompts in `core`."""
     chosen = it.gains[(it.gains.versus != BASE) & (it.gains.metric == "oracle_prompt") & (it.gains.category == "core")]
     rows = [
-        (r.versus, str(r.iteration), r.sampler, f"{r.gain_abs:+.3f}", interval(r, "ci_low", "ci_high"),
+        (r.versus, str(r.iteration), r.sampler, f"{r.gain_abs:+z.3f}", interval(r, "ci_low", "ci_high"),
          interval(r, "t_low", "t_high"))
         for _, pair in chosen.groupby(["iteration", "versus"], sort=False)
         for _, r in pair.sort_values("sampler", key=lambda names: names.map(it.samplers.index)).iterrows()

@@ -54,7 +54,7 @@ def _lines(base: str, trained: str, before: Cells, after: Cells, starred: Set[st
     return [
         [base, *_cells(before, "{:.2f}", starred)],
         [trained, *_cells(after, "{:.2f}", starred)],
-        ["gain", *_cells(table_1.gains(before, after), "{:+.2f}", starred)],
+        ["gain", *_cells(table_1.gains(before, after), "{:+z.2f}", starred)],
     ]
 
 

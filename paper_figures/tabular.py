@@ -11,8 +11,11 @@ import pandas as pd
 from common import GROUPS, Results, check_arms, finish, percent, point, with_interval
 
 from silmm.atomic import atomic_file
+from silmm.outputs import check_file
 from silmm.report.entries import BASE
 from silmm.report.style import GREY, INK
+
+TABULAR = b"\\begin{tabular}{l"
 
 
 class Table(NamedTuple):
@@ -53,9 +56,11 @@ def group_means(numbers: pd.DataFrame) -> pd.DataFrame:
 
 def finish_table(table: Table, data: pd.DataFrame, out: Path, notes: Sequence[str]) -> None:
     """Write a table as a picture, as LaTeX, and the numbers behind it."""
-    with atomic_file(out.with_name(f"{out.name}.tex")) as temporary:
-        temporary.write_text(latex(table, notes), encoding="utf-8")
+    tex = out.with_name(f"{out.name}.tex")
+    check_file(tex, TABULAR)
     finish(_picture(table), data, out, notes)
+    with atomic_file(tex, TABULAR) as temporary:
+        temporary.write_text(latex(table, notes), encoding="utf-8")
 
 
 def _picture(table: Table) -> Any:

@@ -151,7 +151,7 @@ def test_the_workflow_s_options_make_the_workflow_s_settings(stage: str, calls: 
         "questions": {"max_tokens": 8},
         "score": {"block": 2},
         "pairs": {"product": True, "scorer": "oracle"},
-        "align": {"loss": "sft", "beta": 0.0},
+        "align": {"loss": "sft", "beta": 0.05},
         "evaluate": {"prompts": 16, "samplers": ["t0.5"], "best_of": 4},
     }[stage]
     arms: dict[str, Any] = {"main": "a", "arms": {"a": {}}, stage: changed}
@@ -214,6 +214,13 @@ def test_looks_take_the_settings_of_step_2(calls: Calls, inputs: dict[str, str])
         ("images --n 1", "silmm images: error: images.n is 1: must be at least 2"),
         ("images --n x", "silmm images: error: argument --n: invalid int value: 'x' (see silmm images --help)"),
         ("images --top-p 1.5", "silmm images: error: images.top_p is 1.5: must be at most 1.0"),
+        ("images --top-p 0", "silmm images: error: images.top_p is 0.0: must be above 0"),
+        ("images --guidance inf", "silmm images: error: images.guidance is inf: must be a finite number"),
+        ("align --beta 0", "silmm align: error: align.beta is 0.0: must be above 0"),
+        ("align --beta nan", "silmm align: error: align.beta is nan: must be a finite number"),
+        ("align --lr 0", "silmm align: error: align.lr is 0.0: must be above 0"),
+        ("align --sft-weight inf", "silmm align: error: align.sft_weight is inf: must be a finite number"),
+        ("align --text-weight -1", "silmm align: error: align.text_weight is -1.0: must be at least 0.0"),
         ("images --shard 2/2", "'2/2' is no shard"),
         ("images --iteration 0", "'0' must be a whole number, at least 1"),
         ("images --threads 0", "argument --threads: '0' must be a whole number, at least 1"),

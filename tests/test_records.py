@@ -267,7 +267,7 @@ def test_an_error_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
             raise RuntimeError
 
     def folder() -> None:
-        with atomic_dir(tmp_path / "a" / "folder") as temporary:
+        with atomic_dir(tmp_path / "a" / "folder", "silmm images") as temporary:
             (temporary / "one").write_text("half")
             raise RuntimeError
 
@@ -278,22 +278,22 @@ def test_an_error_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_an_error_in_the_middle_keeps_what_was_there(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "old").write_text("old")
-    with pytest.raises(RuntimeError), atomic_dir(tmp_path / "folder"):
+    with atomic_dir(tmp_path / "folder", "silmm images") as temporary:
+        (temporary / "old").write_text("old")
+    with pytest.raises(RuntimeError), atomic_dir(tmp_path / "folder", "silmm images"):
         raise RuntimeError
-    assert [p.name for p in tmp_path.rglob("*")] == ["folder", "old"]
-    with atomic_dir(tmp_path / "folder") as temporary:
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [".silmm", "folder", "old"]
+    with atomic_dir(tmp_path / "folder", "silmm images") as temporary:
         for i in range(40):
             (temporary / f"{i}.png").write_text("new")
-    assert len(list((tmp_path / "folder").iterdir())) == 40
+    assert len(list((tmp_path / "folder").glob("[!.]*"))) == 40
 
 
 KILLED = """
 import sys, time
 from pathlib import Path
 from silmm.records import atomic_dir, atomic_file
-with {kind}(Path(sys.argv[1])) as temporary:
+with {kind}(Path(sys.argv[1]), *sys.argv[2:]) as temporary:
     (temporary / "part" if temporary.is_dir() else temporary).write_text("half")
     print("writing", flush=True)
     time.sleep(60)
@@ -304,13 +304,14 @@ with {kind}(Path(sys.argv[1])) as temporary:
 def test_a_killed_writer_leaves_no_final_name_and_the_next_one_cleans_up(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "output"
     src = str(Path(__file__).parents[1] / "src")
-    command = [sys.executable, "-c", KILLED.format(kind=kind), str(path)]
+    more = ["silmm images"] if kind == "atomic_dir" else []
+    command = [sys.executable, "-c", KILLED.format(kind=kind), str(path), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": src}) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"writing\n"
         process.send_signal(signal.SIGKILL)
     assert not path.exists()
     assert [p.name for p in tmp_path.iterdir()] == [".partial-output"]
-    with (atomic_file if kind == "atomic_file" else atomic_dir)(path) as temporary:
+    with (atomic_file if kind == "atomic_file" else atomic_dir)(path, *more) as temporary:
         (temporary / "part" if kind == "atomic_dir" else temporary).write_text("whole")
     assert [p.name for p in tmp_path.iterdir()] == ["output"]

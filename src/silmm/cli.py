@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from silmm import __version__, cli_agreement, cli_benchmark, takeover
+from silmm import __version__, atomic, cli_agreement, cli_benchmark, cli_outputs, takeover
 from silmm.benchmark_config import SAMPLING
 from silmm.cli_options import (
     AUDIT_OPTIONS,
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         set_threads(args.threads)
         with _writer(args):
+            cli_outputs.check(args)
             args.run(args)
         sys.stdout.flush()
     except InputError as error:
@@ -203,6 +204,7 @@ def _draw_for(args: argparse.Namespace) -> Path:
     pictures, state = (args.out.with_name(args.out.name + suffix) for suffix in (".pictures", ".pictures.state"))
     what = {name: getattr(args, name) for name in (*cli_benchmark.WHAT, "ckpt", "threads")}
     with takeover.sole_writer(pictures):
+        atomic.check_dir(pictures, "silmm benchmark-images")
         _module("stages.benchmark_images").run(_sampling(args), shard=(0, 1), out=pictures, state=state, **what)
     return pictures
 

@@ -50,7 +50,7 @@ def add_benchmark(commands: Any) -> Parser:
     )
     text = "what else the numbers hang on, e.g. guidance=3.0, rewriting=none: it stands beside them"
     parser.add_argument("--note", type=_note, action="append", default=[], metavar="NAME=VALUE", help=text)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="what to write: scores, table, rows")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write: scores, table, rows")
     text = "folder of what the judges saw so far, removed when the work is done (default: OUT.state)"
     parser.add_argument("--state", type=Path, metavar="DIR", help=text)
     parser.add_argument("--threads", type=above_zero, default=1, metavar="N", help="CPU threads (default: 1)")

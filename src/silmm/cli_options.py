@@ -112,7 +112,11 @@ INPUTS: dict[str, dict[str, Any]] = {
     "gains": {**_FILE, "help": "gains.csv"},
 }
 OTHERS: dict[str, dict[str, Any]] = {
-    "out": {"type": Path, "metavar": "PATH", "help": "what to write; it appears whole or not at all"},
+    "out": {
+        "type": Path,
+        "metavar": "PATH",
+        "help": "what to write, whole or not at all; replaces only the command's own",
+    },
     "stats": {**_FILE, "help": "counts and measurements to write beside it"},
     "state": {**_DIR, "help": "folder of resumable state, removed when the work is done"},
     "processes": {
@@ -263,7 +267,7 @@ def add_drawing(parser: Parser) -> None:
     parser.add_argument("prompt", metavar="PROMPT")
     add_options(parser, "ckpt out seed")
     parser.add_argument("--n", **_with_default({"type": above_zero, "default": 8, "help": "images to draw"}))
-    parser.add_argument("--best", action="store_true", help="keep only the one that the LMM itself scores best")
+    parser.add_argument("--best", action="store_true", help="write only the one that the LMM itself scores best")
     add_sampling(parser)
 
 

@@ -65,7 +65,7 @@ def write_table(path: Path, columns: Mapping[str, Any] | pa.Table, schema: Table
         except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
             raise RecordError(f"{path}: {_line(error)}") from error
     _check_table(path, columns, schema, hint="")
-    with atomic_file(path) as temporary:
+    with atomic_file(path, schema) as temporary:
         pq.write_table(columns, temporary, compression="zstd", store_schema=False)
 
 
@@ -143,7 +143,10 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     for number, line in enumerate(lines, 1):
         if not is_text(line):
             raise RecordError(f"{path}:{number}: holds half of a surrogate pair, which is no character of UTF-8")
-    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+    with (
+        atomic_file(path, type(rows[0]) if rows else None) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as stream,
+    ):
         stream.writelines(line + "\n" for line in lines)
 
 
@@ -166,7 +169,8 @@ def write_json(path: Path, value: Any) -> None:
         text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError as error:
         raise RecordError(f"{path}: not written: {error}") from None
-    with atomic_file(path) as temporary:
+    kind = type(value) if dataclasses.is_dataclass(value) else None
+    with atomic_file(path, kind) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

@@ -7,13 +7,14 @@ them, and a test holds `workflow/schemas/config.schema.yaml` and `config/README.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 
 def _doc(default: Any, text: str, **limits: Any) -> Any:
-    """A field with its help text and, where given, its limits (`low`, `high`, `choices`)."""
+    """A field with its help text and, where given, its limits (`low`, `above`, `high`, `choices`)."""
     return field(default=default, metadata={"help": text, **limits})
 
 
@@ -28,7 +29,7 @@ class Pretrain:
     layers: int = _doc(4, "decoder layers", low=1)
     heads: int = _doc(4, "attention heads", low=1)
     codes: int = _doc(224, "codebook entries of the visual tokenizer", low=2)
-    lr: float = _doc(3e-3, "peak learning rate", low=0.0)
+    lr: float = _doc(3e-3, "peak learning rate", above=0.0)
     spoil_steps: int = _doc(120, "continuous: optimiser steps on wrong captions, after all others", low=0)
     queries: int = _doc(8, "continuous: dream queries", low=1)
     blocks: int = _doc(2, "continuous: transformer blocks of the flow decoder", low=1)
@@ -85,7 +86,7 @@ class Images:
     n: int = _doc(8, "images per prompt", low=2)
     temperature: float = _doc(1.0, "discrete: sampling temperature", low=0.01)
     top_p: float = _doc(
-        0.999, "discrete: nucleus, smallest set of tokens whose probability reaches top_p", low=0.0, high=1.0
+        0.999, "discrete: nucleus, smallest set of tokens whose probability reaches top_p", above=0.0, high=1.0
     )
     top_k: int = _doc(0, "discrete: of the so many likeliest tokens (0: of all)", low=0)
     guidance: float = _doc(
@@ -159,7 +160,7 @@ class Align:
     """Step 5: DPO on visual tokens, or KC-DPO on features; the result is the next policy and the next reference."""
 
     loss: str = _doc("sigmoid", "preference loss (TRL's names)", choices=("sigmoid", "sft"))
-    beta: float = _doc(0.2, "discrete: DPO temperature (paper: 0.2)", low=0.0)
+    beta: float = _doc(0.2, "discrete: DPO temperature (paper: 0.2)", above=0.0)
     gamma: float = _doc(0.0, "continuous: KC-DPO's gamma (paper: 6); 0 is spreads / mean k(chosen, rejected)", low=0.0)
     spreads: float = _doc(3.0, "continuous: see gamma", low=1e-3)
     pooling: str = _doc("avg", "continuous: over the queries", choices=("avg", "max", "none", "query"))
@@ -173,7 +174,7 @@ class Align:
     text_weight: float = _doc(
         0.1, "weight of the language-model loss on the policy's own prompts and questions", low=0.0
     )
-    lr: float = _doc(5e-4, "peak learning rate", low=0.0)
+    lr: float = _doc(5e-4, "peak learning rate", above=0.0)
     batch: int = _doc(64, "pairs per optimiser step", low=1)
     rows: int = _doc(
         0, "pairs per forward pass: gradients of a batch are summed up from so many at a time (0: all at once)", low=0
@@ -228,13 +229,15 @@ def check(settings: Any) -> None:
     stage = type(settings).__name__.lower()
     for f in dataclasses.fields(settings):
         value = getattr(settings, f.name)
-        low, high, choices = (f.metadata.get(k) for k in ("low", "high", "choices"))
-        if value != value:
-            raise ValueError(f"{stage}.{f.name} is not a number")
+        low, above, high, choices = (f.metadata.get(k) for k in ("low", "above", "high", "choices"))
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{stage}.{f.name} is {value}: must be a finite number")
         if choices and value not in choices:
             raise ValueError(f"{stage}.{f.name} is {value!r}: choose one of {', '.join(choices)}")
         if low is not None and value < low:
             raise ValueError(f"{stage}.{f.name} is {value}: must be at least {low}")
+        if above is not None and value <= above:
+            raise ValueError(f"{stage}.{f.name} is {value}: must be above {above:g}")
         if high is not None and value > high:
             raise ValueError(f"{stage}.{f.name} is {value}: must be at most {high}")
     if isinstance(settings, Align) and settings.loss == "sft" and not settings.sft_weight > 0:

@@ -13,6 +13,7 @@ from silmm.align import state as states
 from silmm.align.parts import Kept, in_parts
 from silmm.align.team import ALONE, Team
 
+MARK = "0123456789abcdef" * 2  # as a fingerprint is written
 STARTS = range(0, 10, 2)
 
 
@@ -39,7 +40,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("always")
 def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
-    kept, computed = Kept(tmp_path, "mark"), []
+    kept, computed = Kept(tmp_path, MARK), []
     with pytest.raises(Stop):
         in_parts(STARTS, parts_until(4, computed), "chosen", ALONE, kept)
     parts = in_parts(STARTS, parts_until(8, computed), "chosen", ALONE, kept)
@@ -53,15 +54,15 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize(
-    ("mark", "name", "team"), [("other", "chosen", ALONE), ("mark", "rejected", ALONE), ("mark", "chosen", Team(0, 2))]
+    ("mark", "name", "team"), [("other", "chosen", ALONE), (MARK, "rejected", ALONE), (MARK, "chosen", Team(0, 2))]
 )
 def test_parts_of_something_else_are_not_taken(mark: str, name: str, team: Team, tmp_path: Path) -> None:
-    in_parts(STARTS, parts_until(8, []), "chosen", ALONE, Kept(tmp_path, "mark"))
+    in_parts(STARTS, parts_until(8, []), "chosen", ALONE, Kept(tmp_path, MARK))
     computed: list[int] = []
     in_parts(STARTS, parts_until(8, computed), name, team, Kept(tmp_path, mark))
     assert computed == list(STARTS)
 
 
 def test_what_takes_no_time_is_not_written(tmp_path: Path) -> None:
-    in_parts(STARTS, parts_until(8, []), "chosen", ALONE, Kept(tmp_path, "mark"))
+    in_parts(STARTS, parts_until(8, []), "chosen", ALONE, Kept(tmp_path, MARK))
     assert not list(tmp_path.iterdir())

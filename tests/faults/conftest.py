@@ -29,7 +29,7 @@ class Site:
     def command(self, stage: str) -> list[str]:
         """The words of a command, with tiny settings; what it makes is in `out`."""
         words = COMMANDS[stage].format(site=self.folder, out=self.out).split()
-        return [*words, "--out", str(self.out / "result"), *self.more(stage)]
+        return [*words, "--out", str(self.out / stage), *self.more(stage)]
 
     def more(self, stage: str) -> list[str]:
         """Its further outputs."""
@@ -69,14 +69,16 @@ COMMANDS = {
 
 @pytest.fixture
 def site(iteration: Files, ckpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """Files that a test may damage; what was made before stands in `out` already."""
+    """Files that a test may damage; `out` holds somebody's file, and what each command may replace."""
     monkeypatch.setattr(os, "environ", os.environ.copy())  # commands set the number of threads
     folder = tmp_path / "run"
     shutil.copytree(iteration.prompts.parent, folder)
     shutil.copytree(ckpt, folder / "ckpt")
     made = Site(folder)
     made.out.mkdir()
-    (made.out / "result").write_text("made before")
+    (made.out / "notes").write_text("somebody's")
+    for stage in COMMANDS:
+        (made.out / stage).mkdir() if stage in ("images", "align") else (made.out / stage).touch()
     return made
 
 

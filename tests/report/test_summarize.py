@@ -241,6 +241,7 @@ def test_bad_files_are_named_and_nothing_is_written(tmp_path: Path, evaluation: 
         summarize.run([base], out, gains)
     old = Table(EVAL.stage, {name: kind for name, kind in EVAL.columns.items() if name != "objects"}, EVAL.key)
     columns = pq.read_table(base.eval).to_pydict()
+    base.eval.unlink()
     write_table(base.eval, {name: columns[name] for name in old.columns}, old)
     with pytest.raises(InputError, match=r"base/eval.parquet: columns are .* malformed: expected .* objects; delete"):
         summarize.run([base], out, gains)

@@ -36,7 +36,7 @@ def test_score_is_the_mean_of_expected_minus_other() -> None:
 def test_unknown_expected_answer_and_no_questions_are_errors() -> None:
     with pytest.raises(ValueError, match="expected is 'three'"):
         image_score([Question("q0", "how many ?", "three")], np.array([[0.5, 0.5]]))
-    with pytest.raises(ValueError, match="0 questions"):
+    with pytest.raises(ValueError, match="no question, so there is nothing to score"):
         image_score([], np.zeros((0, 2)))
     with pytest.raises(ValueError, match="scorer is 'mine': choose one of self, ratio, dependent"):
         image_score([YES], np.array([[0.9, 0.1]]), "mine")
@@ -116,6 +116,14 @@ def test_no_pairs_at_all_is_an_error(tmp_path: Path) -> None:
     paths = files(tmp_path, [("p0", 0, "q0", 0.5, 0.5), ("p0", 1, "q0", 0.5, 0.5)])
     with pytest.raises(InputError, match="no two images of a prompt differ by more than pairs.min_gap = 0.1"):
         run(Pairs(), **paths, images=(), seed=0, iteration=1)
+
+
+def test_without_any_answer_there_is_nothing_to_score(tmp_path: Path) -> None:
+    paths = files(tmp_path, ROWS)
+    write_table(paths["scores"], {name: [] for name in SCORES.columns}, SCORES)
+    for scorer in ("self", "ratio", "random"):
+        with pytest.raises(InputError, match="scores.parquet: no answer to any question, so there is nothing to score"):
+            run(Pairs(scorer=scorer), **paths, images=(), seed=0, iteration=1)
 
 
 def test_ratio_counts_the_questions_answered_as_expected() -> None:

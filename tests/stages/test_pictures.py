@@ -142,6 +142,17 @@ def test_step_4_looks_at_the_files(painter: Painter, tmp_path: Path) -> None:
     np.testing.assert_allclose(step_4(tmp_path)["p_yes"], [0.0, 0.1, 0.0, 0.1, 0.3, 0.1], atol=1e-6)
 
 
+def test_step_4_says_that_nothing_was_asked(
+    painter: Painter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = step_2(tmp_path)
+    silent = [PromptQuestions(p, (), ()) for p in sorted({name.split("_")[0] for name in read_names(folder)})]
+    write_jsonl(tmp_path / "qa.jsonl", silent)
+    score.run(Score(), ckpt=tmp_path, qa=tmp_path / "qa.jsonl", images=(folder,), out=tmp_path / "scores.parquet")
+    assert "qa.jsonl has no question about these images: nothing to score" in capsys.readouterr().err
+    assert read_table(tmp_path / "scores.parquet", SCORES).num_rows == 0
+
+
 def test_draw_keeps_the_best_picture(painter: Painter, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "best.png"
     inference.draw(ckpt=tmp_path, prompt="a cup", n=3, best=True, out=out, seed=0, settings=DRAW)

@@ -45,7 +45,7 @@ def run(settings=None, *, out, **given):
             with atomic_file(out.with_suffix(suffix)) as temporary:
                 temporary.write_text(text)
     else:
-        with atomic_dir(out) as temporary:
+        with atomic_dir(out, "silmm " + Path(__file__).stem.replace("_", "-")) as temporary:
             (temporary / "content").write_text(text)
 """
 STUB_REPORT = """

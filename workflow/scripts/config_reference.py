@@ -42,7 +42,8 @@ def settings_schema(kind: type) -> dict[str, Any]:
             key |= {"type": ["object", "null"], "additionalProperties": False, "properties": folders}
         else:
             key["type"] = _TYPES[hints[field.name]]
-        limits = {"minimum": meta.get("low"), "maximum": meta.get("high"), "enum": meta.get("choices")}
+        named = {"minimum": "low", "exclusiveMinimum": "above", "maximum": "high", "enum": "choices"}
+        limits = {name: meta.get(limit) for name, limit in named.items()}
         key |= {name: list(v) if name == "enum" else v for name, v in limits.items() if v is not None}
         keys[field.name] = key
     return {"type": ["object", "null"], "additionalProperties": False, "properties": keys}
@@ -130,7 +131,7 @@ def _limits(meta: Any) -> str:
         return ", ".join(f"`{name}`" for name in meta["names"])
     if meta.get("choices"):
         return ", ".join(f"`{choice}`" for choice in meta["choices"])
-    ends = [(">=", meta.get("low")), ("<=", meta.get("high"))]
+    ends = [(">=", meta.get("low")), (">", meta.get("above")), ("<=", meta.get("high"))]
     return ", ".join(f"{sign} {value}" for sign, value in ends if value is not None)
 
 

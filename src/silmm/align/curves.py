@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 EVENTS = "events.out.tfevents."  # how TensorBoard's files begin
+OWN = ".silmm"  # how those written here end: nobody else's are removed
 
 
 class Draw(Protocol):
@@ -31,7 +32,7 @@ def curves(folder: Path | None, log: Iterable[Mapping[str, Any]] = ()) -> Iterat
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    for old in folder.glob(f"{EVENTS}*"):
+    for old in folder.glob(f"{EVENTS}*{OWN}"):
         old.unlink()
 
     def draw(step: int, metrics: Mapping[str, float]) -> None:
@@ -39,7 +40,7 @@ def curves(folder: Path | None, log: Iterable[Mapping[str, Any]] = ()) -> Iterat
             writer.add_scalar(name, value, step)
 
     # A TensorBoard that is looking on forgets what it saw (`purge_step`).
-    with SummaryWriter(str(folder), purge_step=0, flush_secs=30) as writer:
+    with SummaryWriter(str(folder), purge_step=0, flush_secs=30, filename_suffix=OWN) as writer:
         for row in log:
             draw(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
         yield draw

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +25,7 @@ class Kept(NamedTuple):
 
     def remove(self) -> None:
         """Once the training that needed them has ended."""
-        shutil.rmtree(self.state / "reference", ignore_errors=True)
+        states.remove_kept(self.state / "reference")
 
 
 def in_parts(

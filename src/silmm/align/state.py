@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from safetensors.torch import save_file
 
 from silmm.atomic import atomic_file, temporary_name
 from silmm.errors import InputError
+from silmm.outputs import MARKER
 from silmm.tensor_files import saving
 
 SECONDS = 60.0  # from one save to the next, if the steps between them are not enough before
@@ -33,7 +37,7 @@ def fingerprint(settings: dict[str, Any], files: Sequence[Path] = (), seen: Iter
     from others must not be continued."""
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16)
     for path in files:
-        members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        members = sorted(p for p in path.rglob("*") if p.is_file() and p.name != MARKER) if path.is_dir() else [path]
         for member in members:
             digest.update(str(member.relative_to(path) if path.is_dir() else member.name).encode())
             digest.update(member.read_bytes())
@@ -44,6 +48,15 @@ def fingerprint(settings: dict[str, Any], files: Sequence[Path] = (), seen: Iter
         else:
             digest.update(json.dumps(value).encode())
     return digest.hexdigest()
+
+
+def remove_kept(folder: Path) -> None:
+    """Remove the subfolders that are named by a fingerprint, and the folder if nothing else is in it."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if re.fullmatch(r"[0-9a-f]{32}", path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # not empty, or not there
+        folder.rmdir()
 
 
 class Saver:

@@ -21,6 +21,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from silmm.errors import InputError
+from silmm.outputs import figure_files
 from silmm.report import tables
 from silmm.report.entries import BASE, UNTRAINED
 from silmm.report.panels import Look, draw_categories, draw_iterations, draw_trust, looks
@@ -31,6 +32,7 @@ from silmm.shapeworld.language import SUBCATEGORIES
 BESIDE = {"fresh_noise": "constant_noise"}  # what the first panel shows dashed beside a sampler
 ENDS = ("ci_low", "ci_high", "t_low", "t_high")
 NAMES = ("panel", "lmm", "sampler", "metric", "category", "arm", "same_as", "iteration")
+COLUMNS = (*NAMES, "value", *ENDS, "seeds")
 
 
 def points(
@@ -99,8 +101,7 @@ def run(summary: Path, gains: Path, out: Path, *, lmm: str, sampler: str | None 
     with plt.rc_context(STYLE):
         figure = _draw(panels, looks(groups, roles), main)
         _caption(figure, lmm, sampler, seeds, len(panels["beside"]) > 0)
-        stem = out.with_suffix("") if out.suffix in (".png", ".pdf", ".csv") else out
-        save(figure, numbers[[*NAMES, "value", *ENDS, "seeds"]], stem)
+        save(figure, numbers[list(COLUMNS)], figure_files(out)[0].with_suffix(""))
         plt.close(figure)
 
 

@@ -60,7 +60,7 @@ def to_csv(lines: Sequence[Line]) -> str:
 
 
 def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.4f}"
+    return "" if math.isnan(value) else f"{value:z.4f}"
 
 
 def to_markdown(lines: Sequence[Line], about: Mapping[str, Any]) -> str:
@@ -105,8 +105,8 @@ def _row(category: str, both: Mapping[str, Line]) -> str:
 
 def _value(line: Line) -> str:
     if math.isnan(line.ci_low):
-        return f"{line.score:.2f}"
-    return f"{line.score:.2f} ({line.ci_low:.2f} to {line.ci_high:.2f})"
+        return f"{line.score:z.2f}"
+    return f"{line.score:z.2f} ({line.ci_low:z.2f} to {line.ci_high:z.2f})"
 
 
 def _cell(value: object) -> str:

@@ -21,6 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from silmm.outputs import figure_files
 from silmm.report.labels import Labels
 from silmm.report.style import GREY, INK, STYLE, save
 from silmm.shapeworld.language import CATEGORY, SUBCATEGORIES
@@ -29,7 +30,20 @@ GROUPS = {  # of sub-categories, as the paper's Figures 5 and 6 have them
     **{group: tuple(s for s in SUBCATEGORIES if CATEGORY[s] == group) for group in ("attribute", "layout")},
     "non_spatial_complex": ("non_spatial", "complex"),
 }
+MEASURED = ("spread", "oracle_prompt", "best_of_n", "best_of_n_oracle", "malformed", "score_sd")
 WITH_INTERVAL = ("oracle_prompt", "best_of_n", "best_of_n_oracle")
+COLUMNS = (
+    *("rate", "layers", "site", "positions", "noise", "samples", "prompts"),
+    *(f"{name}{end}" for name in MEASURED for end in (("", "_low", "_high") if name in WITH_INTERVAL else ("",))),
+    *(
+        f"{name}_{group}{end}"
+        for group in GROUPS
+        for name, end in (
+            ("prompts", ""), ("oracle_prompt", ""), ("best_of_n", ""), ("best_of_n", "_low"), ("best_of_n", "_high"),
+            ("best_run", ""),
+        )
+    ),
+)  # fmt: skip
 WHOLE, SHARE = "whole prompts, by the oracle (core)", "share of images (core)"
 FAINT = "#666666"
 
@@ -68,7 +82,7 @@ def run(rows: Sequence[Mapping[str, Any]], out: Path, lines: Sequence[str], *, c
         ring = f"Ring: what step 2 uses (rate {chosen[0]:g}, last {chosen[1]} layers)."
         bars = "Bars: 95 % with other prompts (bootstrap). Noise alone: no dropout, each sample its own decoder noise."
         figure.text(0.012, 0.018, f"{ring} {bars}", fontsize=8, color=FAINT)
-        save(figure, data, out.with_suffix("") if out.suffix in (".png", ".pdf", ".csv") else out)
+        save(figure, data, figure_files(out)[0].with_suffix(""))
         plt.close(figure)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from silmm.atomic import atomic_file
+from silmm.outputs import PAGE
 from silmm.report.tables import words
 
 PARTS = {suffix: Path(__file__).with_suffix(f".{suffix}") for suffix in ("html", "css", "js")}
@@ -60,7 +61,7 @@ def _word(believed: bool | None, whole: bool) -> str:
 
 def write(data: dict[str, Any], out: Path) -> None:
     """Write the page; the same data give the same bytes."""
-    with atomic_file(out) as temporary:
+    with atomic_file(out, PAGE) as temporary:
         temporary.write_text(html(data), encoding="utf-8")
 
 

@@ -28,6 +28,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from silmm.errors import InputError, RecordError
+from silmm.outputs import figure_files
 from silmm.records import AlignStats, read_json
 from silmm.report import tables
 from silmm.report.entries import BASE, Step
@@ -211,7 +212,7 @@ def run(runs: Sequence[Step], summary: Path | None, out: Path) -> None:
         head(figure, f"KC-DPO, {lmm} LMM, seed {seed}", arms)
         tables_drawn = [table for table in (steps, spread, policies) if table is not None]
         numbers = pd.concat(tables_drawn).assign(lmm=lmm, seed=seed).reindex(columns=list(COLUMNS))
-        save(figure, numbers, out.with_suffix("") if out.suffix in (".png", ".pdf", ".csv") else out)
+        save(figure, numbers, figure_files(out)[0].with_suffix(""))
         plt.close(figure)
 
 

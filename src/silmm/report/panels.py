@@ -43,7 +43,7 @@ def looks(groups: dict[str, tuple[str, ...]], roles: dict[str, str]) -> dict[str
 
 def signed(number: float) -> str:
     """`+0.12`, with the minus sign that axes have."""
-    return f"{number:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return f"{number:+z.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 # --- 1. by iteration ----------------------------------------------------------------------------------------------

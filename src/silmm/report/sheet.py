@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from silmm.atomic import atomic_file
+from silmm.outputs import PNG, png_signature
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
@@ -101,5 +102,5 @@ def add_picture(
 
 def save(sheet: Image.Image, out: Path) -> None:
     """Write it as PNG."""
-    with atomic_file(Path(out)) as temporary:
-        sheet.save(temporary, format="PNG", optimize=True)
+    with atomic_file(Path(out), PNG) as temporary:
+        sheet.save(temporary, format="PNG", optimize=True, pnginfo=png_signature())

@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import pandas as pd
 
 from silmm.atomic import atomic_file
+from silmm.outputs import FIGURE, PDF, PNG, SOFTWARE, Kind, check_file
 
 GREY, INK = "#888888", "#222222"
 STYLE = {
@@ -22,10 +23,20 @@ STYLE = {
 
 
 def save(figure: Any, data: pd.DataFrame, out: Path) -> None:
-    """PNG and PDF without time stamps or version numbers, and the numbers behind them."""
-    empty = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None, "Creator": None}}
-    for suffix, metadata in empty.items():
-        with atomic_file(out.with_name(f"{out.name}.{suffix}")) as temporary:
-            figure.savefig(temporary, format=suffix, metadata=metadata)
-    with atomic_file(out.with_name(f"{out.name}.csv")) as temporary:
+    """PNG and PDF without time stamps or version numbers, and the numbers behind them.
+
+    Raises InputError where something else is under one of these names: nothing is written then.
+    """
+    png, pdf, numbers = (out.with_name(f"{out.name}{suffix}") for suffix in FIGURE)
+    kinds: dict[Path, Kind] = {png: PNG, pdf: PDF, numbers: tuple(map(str, data.columns))}
+    for path, kind in kinds.items():
+        check_file(path, kind)
+    says: dict[Path, dict[str, str | None]] = {
+        png: {"Software": SOFTWARE}, pdf: {"Creator": SOFTWARE, "CreationDate": None, "Producer": None}
+    }  # fmt: skip
+    for path, metadata in says.items():
+        with atomic_file(path, kinds[path]) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
+    data = data.assign(**{name: data[name] + 0.0 for name in data.select_dtypes("float")})  # no "-0"
+    with atomic_file(numbers, kinds[numbers]) as temporary:
         data.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")

@@ -218,5 +218,5 @@ def run(entries: Iterable[Entry], out: Path, gains: Path) -> None:
     found = {e: measured(e) for e in ordered(entries)}
     tables = {Path(out): table(SUMMARY, summary_rows(found)), Path(gains): table(GAINS, gain_rows(found))}
     for path, text in tables.items():
-        with atomic_file(path) as temporary:
+        with atomic_file(path, SUMMARY if path == Path(out) else GAINS) as temporary:
             temporary.write_text(text)

@@ -217,6 +217,15 @@ def parse_prompt(text: str) -> Spec | None:
     return spec
 
 
+def parse_single(text: str) -> Thing | None:
+    """The thing that a text names alone (`a red circle`, `red circle`, `one red circle`), or None. It is no prompt of a
+    sub-category, but the LMMs saw such captions."""
+    words = text.split()
+    words = words[1:] if words and words[0] in ("a", "an", "one") else words
+    thing = _take_thing(words, 1)
+    return thing if thing and not words else None
+
+
 def phrases(text: str) -> list[str]:
     """A prompt cut at joiners, commas and before relations: `a red circle`, `left of a blue square`. Any text will do:
     what is not in the language stays where it is."""

@@ -125,13 +125,13 @@ def _write(out: Path, lines: Sequence[tuple[object, ...]]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows([_cell(value) for value in line] for line in lines)
-    with atomic_file(out) as temporary:
+    with atomic_file(out, COLUMNS) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
 def _cell(value: object) -> object:
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.4f}"
+        return "" if math.isnan(value) else f"{value:z.4f}"
     return value
 
 
@@ -139,7 +139,7 @@ def _table(lines: Sequence[tuple[object, ...]]) -> str:
     """A line a score, its measures side by side."""
     by_score: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for people, name, _, _, value, low, high, *counts in lines:
-        by_score[people, name, *counts].append(f"{value:.3f} ({low:.3f} to {high:.3f})")
+        by_score[people, name, *counts].append(f"{value:z.3f} ({low:z.3f} to {high:z.3f})")
     text = [f"{'people':8}{'scores':22}" + "".join(f"{measure:25}" for measure in MEASURES) + "pictures"]
     for (people, name, pictures, _), cells in by_score.items():
         text.append(f"{people!s:8}{name!s:22}" + "".join(f"{cell:25}" for cell in cells) + str(pictures))

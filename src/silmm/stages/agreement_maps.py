@@ -32,7 +32,7 @@ def run(*, humans: tuple[Path, ...], pictures: Path, out: Path, tifa: Path | Non
     dsg_ids = {tifa_id: dsg for one in rated for tifa_id, dsg in one.dsg_ids.items()}
     named = {"tifa": {picture.prompt: picture.prompt for picture in wanted}, "dsg_1k": dsg_ids}
     part = _part(tifa, rated) if tifa else {}
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "silmm agreement-maps") as folder:
         for benchmark, ids in named.items():
             for model in MODELS if ids else ():
                 own = {ids[p.prompt]: str(file) for p, file in files.items() if p.model == model and p.prompt in ids}

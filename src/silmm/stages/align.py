@@ -152,7 +152,7 @@ def align(
     learning.end()
     if not team.leads:
         return
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "silmm align") as folder:
         policy.save(folder)
         lines = [json.dumps(row) + "\n" for row in learning.log]
         (folder / "training.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -73,7 +73,7 @@ def run(
         "data": data_files.hashes(benchmark, data),
         "pictures drawn": {"seeds": _seeds(items) if drawn else "not stated", **drawn, **(note or {})},
     }
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "silmm benchmark") as folder:
         _write(folder, benchmark, items, rows, lines, about)
     shutil.rmtree(journal, ignore_errors=True)
     with suppress(OSError):  # not empty, or never there: without a picture to look at

@@ -81,7 +81,7 @@ def run(
     own_state = state and state / f"shard-{shard[0]}-of-{shard[1]}"
     journal = own_state and own_state / mark
     kept = [folder for folder in (journal, out if _mark_of(out) == mark else None) if folder]
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "silmm benchmark-images") as folder:
         for number in progress(mine, "benchmark images", total=len(mine)):
             block, target = blocks[number], folder / f"block-{number:05d}.zip"
             file = next((old / target.name for old in kept if is_whole(old / target.name, block)), None)

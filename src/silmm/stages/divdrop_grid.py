@@ -24,7 +24,7 @@ from silmm.report import stats
 from silmm.settings import Images
 from silmm.shapeworld import exam
 from silmm.shapeworld.language import CORE, SUBCATEGORIES
-from silmm.stages.own_score import ask, own_scores
+from silmm.stages.own_score import ask, own_scores, say_silent
 from silmm.stages.pictures import tokens_of
 from silmm.stages.runtime import prepare, progress
 from silmm.stages.verdicts import verdicts
@@ -72,6 +72,7 @@ def measure(
     """A row a cell, of n samples a prompt; ValueError for a cell that does not fit the policy."""
     prompts = [t.prompt for t in tests]
     asked = ask(policy, prompts)
+    say_silent(asked, "divdrop-grid")
     keys = [[(seed, "divdrop", t.id, k) for k in range(n)] for t in tests]
     rows, known = [], Known()
     for cell in progress(cells, "divdrop-grid"):

@@ -18,7 +18,7 @@ from silmm.shapeworld.language import SUBCATEGORIES, parse_prompt, units, write_
 from silmm.shapeworld.oracle import judge, read
 from silmm.shapeworld.questions import coverage
 from silmm.stages.feature_range import feature_ranges
-from silmm.stages.own_score import ask, own_scores
+from silmm.stages.own_score import ask, own_scores, say_silent
 from silmm.stages.pictures import tokens_of
 from silmm.stages.representations import Key, check_samples, read_tokens
 from silmm.stages.runtime import prepare, progress
@@ -48,6 +48,7 @@ def run(
     learned = _learned(pairs, prompts, images) if pairs and prompts and images else None
     tests = exam.prompts(settings.prompts)
     asked = ask(policy, [t.prompt for t in tests])
+    say_silent(asked, "evaluate")
     metrics = _coverage(tests, asked) + _looking(policy) + _writing(policy, seed)
     for how, distances in feature_ranges(policy, tests, prompts, images).items():
         metrics += _mean_by("feature_range", how, distances)

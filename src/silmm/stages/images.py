@@ -48,7 +48,7 @@ def run(
     rows: list[tuple[str, int, int]] = []
     arrays: dict[str, list[np.ndarray]] = defaultdict(list)
     sampling = sampling_of(settings)
-    with atomic_dir(out) as folder, picture_writer(folder) as add_picture:
+    with atomic_dir(out, "silmm images") as folder, picture_writer(folder) as add_picture:
         for block in progress(mine, "images"):
             keys = [[(seed, "images", iteration, p.id, k) for k in range(settings.n)] for p in block]
             try:

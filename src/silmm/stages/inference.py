@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import string
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from silmm import lmm as models
+from silmm.atomic import atomic_dir, atomic_file, check_dir
 from silmm.errors import InputError
 from silmm.lmm.sampler import sampling_of
-from silmm.records import atomic_dir, atomic_file
+from silmm.outputs import PNG, check_file, png_signature
 from silmm.settings import Images
 from silmm.stages import own_score, pictures, promises, worlds
 from silmm.stages.runtime import prepare
+from silmm.stages.worlds import Asked
 
+COMMAND = "silmm draw"
 SCALE, TINY = 8, 64  # pictures of at most so many pixels a side are shown this much larger
 
 
@@ -29,50 +34,67 @@ def draw(
     settings: Images,
     threads: int = 1,
 ) -> None:
-    """Draw n pictures and print their self-scores; `best` writes the best to the file `out`, else all to a folder."""
-    target = _target(out, best)
+    """Draw n pictures and print their self-scores. `best` writes the best to the file `out`, or the first where the LMM
+    wrote no question that could tell; n = 1 writes the only one, where `out` is a .png file; else a folder gets all.
+
+    Raises InputError for a prompt without a word, or that the LMM does not take, and for an `out` that is not its own.
+    """
+    _refuse_empty(prompt, "prompt", "a red circle left of a blue square")
+    target = _target(out, best, n)
     prepare(threads)
     lmm = models.load(ckpt)
-    prompt = worlds.of(lmm).typed(prompt)
+    world = worlds.of(lmm)
+    prompt = world.typed(prompt)
     try:
         keys = [[(seed, "draw", k) for k in range(n)]]
         drawn = lmm.draw([prompt], keys, sampling_of(settings)._replace(noises=1))  # one picture a sample
     except ValueError as error:
         raise InputError(str(error)) from None
-    (asked,) = own_score.ask(lmm, [prompt])
+    known = world.known(prompt)
+    asked = known or own_score.ask(lmm, [prompt])[0]
     pixels = pictures.pixels_of(lmm, drawn)
     questions = own_score.texts_of([asked] * n)
     answers = promises.probabilities(pictures.answers_on(lmm, drawn, pixels, questions), questions, ckpt)
-    scores = [float("nan") if s is None else s for s in own_score.scores_of(lmm, answers, [asked] * n)]
-    if asked:
-        print("questions: " + " ".join(text for text, _ in asked))
-    else:
-        print("questions: none (the LMM wrote no well-formed question, so there are no scores)")
-    order = sorted(range(n), key=lambda k: (-scores[k] if asked else 0.0, k))
-    for k in range(n):
-        print(f"sample {k}: self-score {scores[k]:+.3f}" + ("  <- best" if best and k == order[0] else ""))
-    if best:
-        with atomic_file(target) as temporary:
-            _picture(pixels[order[0]]).save(temporary, format="PNG")
-        print(f"wrote {target}")
+    scores = own_score.scores_of(lmm, answers, [asked] * n)
+    order = sorted(range(n), key=lambda k: (-(scores[k] or 0.0), k))
+    _say(asked, scores, order[0] if best and asked else None, whose="" if not known else " (not the LMM's own)")
+    if target.suffix.lower() == ".png":
+        with atomic_file(target, PNG) as temporary:
+            _picture(pixels[order[0]]).save(temporary, format="PNG", pnginfo=png_signature())
+        print(f"wrote {target}" + ("" if asked or n == 1 else ": sample 0, since nothing could be scored"))
         return
-    with atomic_dir(target) as folder:
+    with atomic_dir(target, COMMAND) as folder:
         for k, picture in enumerate(pixels):
             _picture(picture).save(folder / f"sample_{k}.png")
     print(f"wrote {n} pictures to {target}")
 
 
-def _target(out: Path, best: bool) -> Path:
-    """What to write, checked before any work: a .png file for the best picture, a new or empty folder for all."""
-    if best:
+def _say(asked: Asked, scores: Sequence[float | None], best: int | None, whose: str) -> None:
+    """Print the questions, and each sample's score."""
+    if not asked:
+        print("questions: none (the LMM wrote no well-formed question, so nothing can be scored)")
+        return
+    print(f"questions{whose}: " + " ".join(text for text, _ in asked))
+    for k, score in enumerate(scores):
+        print(f"sample {k}: self-score {score:+z.3f}" + ("  <- best" if k == best else ""))
+
+
+def _refuse_empty(text: str, what: str, example: str) -> None:
+    if not "".join(text.split()).strip(string.punctuation):
+        raise InputError(f"the {what} is empty: give one, e.g. '{example}'")
+
+
+def _target(out: Path, best: bool, n: int) -> Path:
+    """What to write, checked before any work: a .png file for one picture, a folder for all."""
+    if best or (n == 1 and not out.is_dir() and out.suffix.lower() == ".png"):
         file = out / "best.png" if out.is_dir() else out
         if file.suffix.lower() != ".png":
             raise InputError(f"{file}: --out with --best is a .png file or an existing folder")
+        check_file(file, PNG)
         return file
-    if out.is_file() or out.suffix.lower() == ".png":
-        raise InputError(f"{out}: --out is a folder, unless --best asks for one picture")
-    if out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{out}: not empty: give a new folder, so that nothing of yours is replaced")
+    if out.suffix.lower() == ".png":
+        raise InputError(f"{out}: --out is a folder, unless --best or --n 1 asks for one picture")
+    check_dir(out, COMMAND)
     return out
 
 
@@ -84,7 +106,11 @@ def _picture(pixels: np.ndarray) -> Image.Image:
 
 
 def ask(*, ckpt: Path, image: Path, question: str, threads: int = 1) -> None:
-    """Print the answer and its probabilities; the picture may be of any size (it is brought to the LMM's own)."""
+    """Print the answer and its probabilities; the picture may be of any size (it is brought to the LMM's own).
+
+    Raises InputError for a question without a word, or that the LMM does not take, and for what is no picture.
+    """
+    _refuse_empty(question, "question", "is there a red circle?")
     prepare(threads)
     lmm = models.load(ckpt)
     try:

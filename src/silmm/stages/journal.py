@@ -7,10 +7,11 @@ parameters and the paper's 16,000 prompts they still take hours.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from silmm.align.state import remove_kept
 from silmm.atomic import atomic_file
 from silmm.stages.runtime import progress
 
@@ -37,10 +38,11 @@ def in_blocks(write: Callable[[slice], list[str]], rows: int, *, journal: Path |
 
 
 def close(state: Path | None) -> None:
-    """Remove what journals of a stage that has ended kept in `state`, and the folder above if nothing else is in it."""
+    """Remove what journals of a stage that has ended kept in `state`; `state` itself, and the folder above, if nothing
+    else is in them."""
     if state and state.is_dir():
-        shutil.rmtree(state)
-        if not any(state.parent.iterdir()):
+        remove_kept(state)
+        with suppress(OSError):  # somebody else's files are in it
             state.parent.rmdir()
 
 

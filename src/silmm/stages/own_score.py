@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,14 @@ def ask(policy: LMM, prompts: Sequence[str]) -> list[Asked]:
     """The policy's own questions about each prompt; empty where it wrote no well-formed one."""
     world = worlds.of(policy)
     return [world.split(text)[0] for text in policy.ask(prompts, max_tokens=world.question_tokens)]
+
+
+def say_silent(asked_N: Sequence[Asked], command: str) -> None:
+    """Say on standard error about how many prompts the policy asked nothing: their pictures have no score."""
+    if silent := sum(not asked for asked in asked_N):
+        print(
+            f"{command}: no question about {silent} of {len(asked_N)} prompts: nothing to score there", file=sys.stderr
+        )
 
 
 def own_scores(policy: VisualTokens, tokens_NL: np.ndarray, asked_N: Sequence[Asked]) -> list[float | None]:

@@ -86,6 +86,10 @@ def run(
         answers = answers_of(table, questions)
     except RecordError as error:
         raise RecordError(f"{scores}: {error}; re-run silmm score") from None
+    if not answers:
+        raise InputError(
+            f"{scores}: no answer to any question, so there is nothing to score: expected rows of silmm score"
+        )
     scored = len(answers)
     if settings.prompts:
         answers = {p: answers[p] for p in sorted(answers)[: settings.prompts]}

@@ -64,7 +64,7 @@ def run(
     else:
         policy, more = _new_discrete(settings, pool, seed)
         log = _train(training.phases(settings), policy, pool, seed, state, mark)
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "silmm pretrain") as folder:
         policy.save(folder)
         (folder / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log), encoding="utf-8")
         _write_note(folder, {**note, **more})
@@ -181,7 +181,7 @@ def _copy(shipped: Path, note: dict, out: Path) -> None:
     digest = _weights(shipped)
     if made.get("weights_blake2b") != digest:
         raise InputError(f"{shipped}: the weights are not those that {NOTE} names: make pretrain makes them again")
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "silmm pretrain") as folder:
         for path in sorted(shipped.iterdir()):
             shutil.copyfile(path, folder / path.name)
     print(f"pretrain: copied {shipped}", file=sys.stderr)

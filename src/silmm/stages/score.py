@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -39,6 +40,8 @@ def run(settings: Score, *, ckpt: Path, qa: Path, images: tuple[Path, ...], out:
                 row = (prompt_id, sample, question.id, float(p_yes), float(p_no))
                 for name, value in zip(columns, row, strict=True):
                     columns[name].append(value)
+    if not columns["sample"]:
+        print(f"score: {qa} has no question about these images: nothing to score", file=sys.stderr)
     write_table(out, columns, SCORES)
 
 

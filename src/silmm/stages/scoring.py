@@ -17,7 +17,9 @@ def differences(questions: Sequence[Question], answers: np.ndarray) -> np.ndarra
 
     Raises ValueError for no questions (such an image has no score) and for an unknown expected answer.
     """
-    if not len(questions) or len(questions) != len(answers):
+    if not len(questions):
+        raise ValueError("no question, so there is nothing to score")
+    if len(questions) != len(answers):
         raise ValueError(f"{len(questions)} questions and {len(answers)} answers")
     signs = []
     for question in questions:

@@ -28,6 +28,7 @@ class World(NamedTuple):
     advice: str  # what to do where none is kept
     clean: Callable[[str], str]  # the prompt in a draft
     typed: Callable[[str], str]  # the prompt in what a user typed
+    known: Callable[[str], Asked]  # questions about a prompt that no LMM of the world learned to ask about
     refusal: Callable[[str, str], str | None]  # of a prompt and its sub-category: why it cannot be used
     split: Callable[[str], tuple[Asked, Counter[str]]]  # an answer's questions, and what was dropped by reason
     questions_of: Callable[[str, Asked], PromptQuestions]  # the record of the prompt with this id
@@ -57,7 +58,16 @@ def load_judged(folder: Path) -> VisualTokens:
 
 
 def _typed_shapeworld(text: str) -> str:
-    return text.lower().strip().rstrip(".")
+    text = " ".join(text.lower().rstrip(".").split())
+    thing = language.parse_single(text)
+    return f"a {thing.words()}" if thing else text
+
+
+def _about_one_thing(text: str) -> Asked:
+    """Whether it is there. Its number is not asked: pictures with one thing were rare, and answers are wrong."""
+    thing = language.parse_single(text)
+    unit = language.Unit("exist", thing)
+    return [(language.write_question(unit), unit)] if thing else []
 
 
 def _shapeworld_question(text: str) -> str:
@@ -80,6 +90,7 @@ WORLDS = {
         advice="train the base longer",
         clean=_typed,
         typed=_typed_shapeworld,
+        known=_about_one_thing,
         refusal=exam.refusal,
         split=shapes.split,
         questions_of=shapes.questions_of,
@@ -96,6 +107,7 @@ WORLDS = {
         advice="a larger or better instructed model may do better",
         clean=drafts.clean,
         typed=_typed,
+        known=lambda text: [],
         refusal=drafts.refusal,
         split=plain.split,
         questions_of=plain.questions_of,

@@ -15,7 +15,9 @@ from typing import Any
 
 import torch
 
+from silmm.atomic import atomic_dir
 from silmm.benchmarks.judges.tiny_vision import dpt, mask2former, owlv2, save
+from silmm.errors import InputError
 
 _TEXT = """
 a an the is are there in on of and with to its it one two three four five six seven eight nine ten this that picture
@@ -23,6 +25,7 @@ image photo how many what color colour does show which red blue green yellow bla
 round square big small wooden metal glass plastic apple banana bench bird book bowl bus cat chair clock cow cup dog
 horse man table tree vase woman person left right top bottom above below behind front near next side under
 """
+COMMAND = "python -m silmm.benchmarks.judges.tiny"
 WORDS = sorted({*_TEXT.split(), "yes", "no"})
 _LETTERS = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
 
@@ -176,10 +179,10 @@ BUILDERS: dict[str, Callable[[Path], None]] = {  # by model_type
 
 
 def build(kind: str, folder: Path, *, seed: int = 0) -> Path:
-    """Write a tiny judge of this kind. Returns the folder."""
-    with torch.random.fork_rng(devices=[]):
+    """Write a tiny judge of this kind. Returns the folder. Raises InputError where something else is there."""
+    with torch.random.fork_rng(devices=[]), atomic_dir(folder, COMMAND) as temporary:
         torch.manual_seed(seed)
-        BUILDERS[kind](folder)
+        BUILDERS[kind](temporary)
     return folder
 
 
@@ -190,7 +193,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    build(options.kind, options.out, seed=options.seed)
+    try:
+        build(options.kind, options.out, seed=options.seed)
+    except InputError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

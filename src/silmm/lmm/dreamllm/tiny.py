@@ -49,7 +49,7 @@ def build(out: Path, *, seed: int = 0, names: Sequence[str] = NAMES) -> None:
     words.lean(
         model.model, model.lm_head, 3 * _leaning(pieces, model.lm_head.out_features), seeing["projector.projector"]
     )
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "python -m silmm.lmm.dreamllm.tiny") as folder:
         model.save_pretrained(folder, max_shard_size="50KB")  # in shards: the published ones have several
         _write_config(folder, ids)
         _write_tokenizer(folder, pieces, ids)

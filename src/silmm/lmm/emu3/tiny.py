@@ -43,7 +43,7 @@ def build(out: Path, *, seed: int = 0, specials: Sequence[str] = SPECIALS) -> No
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed.torch_seed(seed, "tiny", "emu3"))
         model = _model(tokenizer)
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "python -m silmm.lmm.emu3.tiny") as folder:
         model.save_pretrained(folder, max_shard_size="1MB")  # two shards: the published ones have several
         Emu3Processor(images, tokenizer, chat_template=TEMPLATE).save_pretrained(folder)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from silmm.atomic import atomic_dir
+from silmm.atomic import atomic_dir, check_dir
 from silmm.errors import InputError
 from silmm.lmm.hf import folder as folders
 from silmm.lmm.hf import lora
@@ -89,8 +89,7 @@ def adopt(
     """
     known = family_of(family)
     _same("weights", set(weights), set(known.roles))
-    if out.exists() and not (out / lora.CONFIG).is_file() and (out.is_file() or any(out.iterdir())):
-        raise InputError(f"{out}: neither empty nor a checkpoint of {family}: give a new folder")
+    check_dir(out, "silmm adopt")
     weights = {role: Path(weights[role]) for role in known.roles}
     known.check(weights)
     chosen = _options(known, options, f"adopting {family}")
@@ -100,7 +99,7 @@ def adopt(
     _validate(settings, f"adopting {family}")
     bare = lora.attach(known.skeleton(weights), regex=known.regex, rank=rank, alpha=alpha, seed=None)
     tensors = lora.initial({name: tuple(t.shape) for name, t in lora.weights(bare).items()}, seed)
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "silmm adopt") as folder:
         lora.write(tensors, bare.peft_config["default"], folder, base=str(weights[known.adapted]))
         write(settings, folder)
 

@@ -14,6 +14,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
+from silmm.atomic import check_dir
+from silmm.errors import InputError
+
 _TEXT = """
 a an the is are there in on of and with to its it one two three four this that picture image photo
 red blue green yellow black white brown orange pink purple gray golden dark bright
@@ -77,9 +80,13 @@ def lean(decoder: Any, head: Any, logits_V: Tensor, *others: Any) -> None:
 
 
 def command(title: str, build: Callable[..., None], arguments: Sequence[str] | None) -> None:
-    """`--out FOLDER [--seed N]`: build a tiny one there."""
+    """`--out FOLDER [--seed N]`: build a tiny one there; exit with one line where something else is there."""
     parser = argparse.ArgumentParser(description=f"Write a tiny {title} with random weights.")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    build(options.out, seed=options.seed)
+    try:
+        check_dir(options.out, f"python -m {build.__module__}")
+        build(options.out, seed=options.seed)
+    except InputError as error:
+        parser.error(str(error))

@@ -35,7 +35,7 @@ def build(out: Path, *, seed: int = 0, specials: Sequence[str] = SPECIALS) -> No
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _model(processor.tokenizer)
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "python -m silmm.lmm.janus.tiny") as folder:
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
 

@@ -31,7 +31,7 @@ def build(out: Path, *, seed: int = 0, sizes: Sizes = SIZES, added: Sequence[str
     from silmm.lmm.hf.tiny_sentencepiece import pieces, write
 
     names = list(added) or [*map(VISUAL.format, range(sizes.codes)), START, END]
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "python -m silmm.lmm.seed_llama.tiny") as folder:
         for part in ("llm", "visual"):
             (folder / part).mkdir()
         vocabulary = write(folder / "visual", pieces(), names, named="SeedLlamaTokenizer")
