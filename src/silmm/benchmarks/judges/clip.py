@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from silmm.benchmarks.judges.interface import Card, Text
+from silmm.benchmarks.judges.numbers import finite
 from silmm.benchmarks.judges.sources import Source
 from silmm.benchmarks.judges.weights import load_model, load_part, load_tokenizer, pixels
 
@@ -43,7 +44,7 @@ class Clip(NamedTuple):
         rows: list[Tensor] = []
         for start in range(0, len(pictures), PICTURES):
             pixels_BCHW = pixels(self.processor, pictures[start : start + PICTURES], self.model)
-            rows += _unit(self.model.get_image_features(pixel_values=pixels_BCHW).pooler_output)
+            rows += self._unit(self.model.get_image_features(pixel_values=pixels_BCHW).pooler_output)
         return rows
 
     def _texts(self, texts: Sequence[str]) -> list[Tensor]:
@@ -54,8 +55,13 @@ class Clip(NamedTuple):
                 max_length=self.model.config.text_config.max_position_embeddings, return_tensors="pt",
             ).to(self.model.device)  # fmt: skip
             found = self.model.get_text_features(input_ids=read.input_ids, attention_mask=read.attention_mask)
-            rows += _unit(found.pooler_output)
+            rows += self._unit(found.pooler_output)
         return rows
+
+    def _unit(self, rows_BD: Tensor) -> Tensor:
+        finite(self.card, rows_BD)
+        rows_BD = rows_BD.float()
+        return (rows_BD / rows_BD.norm(dim=-1, keepdim=True)).cpu()
 
 
 def _mean(rows_ND: Sequence[Tensor]) -> Tensor:
@@ -64,11 +70,6 @@ def _mean(rows_ND: Sequence[Tensor]) -> Tensor:
         return rows_ND[0]
     mean_D = torch.stack(list(rows_ND)).mean(0)
     return mean_D / mean_D.norm()
-
-
-def _unit(rows_BD: Tensor) -> Tensor:
-    rows_BD = rows_BD.float()
-    return (rows_BD / rows_BD.norm(dim=-1, keepdim=True)).cpu()
 
 
 def load(source: Source, device: torch.device) -> Clip:
