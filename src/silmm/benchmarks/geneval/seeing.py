@@ -1,4 +1,5 @@
-"""What the detector finds in a picture of what its prompt names, and which colours CLIP sees there.
+"""What the detector finds in a picture of what its prompt names, and which colours CLIP sees there. The confidence that
+a find must exceed is the detector's own (Mask2Former's are the published ones).
 
 Source: djghosh13/geneval@af4902f: evaluation/evaluate_images.py (evaluate_image, color_classification).
 """

@@ -83,13 +83,14 @@ def instances(
     """
     scores_N, order_N = probs_QC.flatten().topk(min(MOST, probs_QC.numel()))
     boxes: list[tuple[int, float, tuple[float, float, float, float], np.ndarray]] = []
-    for place, prob in sorted(zip(order_N.tolist(), scores_N, strict=True), key=lambda row: row[0]):
+    for place, prob in sorted(zip(order_N.tolist(), scores_N.tolist(), strict=True)):
         if prob < least:  # the mask can only lower it
             continue
         query, number = divmod(place, probs_QC.shape[1])
         logits_HW = interpolate(masks_QHW[None, query : query + 1], size, mode="bilinear")[0, 0]
         mask_HW = logits_HW > 0
-        score = float(prob * ((logits_HW.sigmoid() * mask_HW).sum() / (mask_HW.sum() + 1e-6)))
+        sure = float((logits_HW.sigmoid() * mask_HW).sum() / (mask_HW.sum() + 1e-6))
+        score = float(np.float32(prob) * np.float32(sure))
         if score >= least and mask_HW.any():
             rows, columns = (mask_HW.any(dim).nonzero() for dim in (1, 0))
             xyxy = (float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1)

@@ -74,8 +74,8 @@ def _weights(folder: Path, source: str) -> list[Path]:
     if not any(folder.glob("*.safetensors")) and not (folder / INDEX).is_file():
         pickles = " (pickled ones, *.bin, may run code)" if any(folder.glob("*.bin")) else ""
         raise InputError(
-            f"{source}: no safetensors weights{pickles}: take a revision that has them (often owner/name@refs/pr/N), or"
-            " write them with transformers' save_pretrained"
+            f"{source}: no safetensors weights{pickles}: take a revision that has them (often owner/name@refs/pr/N,"
+            " which counts as another judge), or write them with transformers' save_pretrained"
         )
     files = weight_files(folder)
     for file in files:
