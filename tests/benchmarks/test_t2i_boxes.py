@@ -326,3 +326,5 @@ def test_numbers_of_the_real_prompts() -> None:
     items = [item for item in prompts.read(Path(folder) / "t2i-compbench") if item.category == "numeracy"]
     counts = Counter(number for item in items for _, number in item.facts)
     assert counts == {1: 153, 2: 196, 3: 177, 4: 163, 5: 13, 6: 14, 7: 14, 8: 6}
+    same = [item.facts for item in items if len(alike([name for name, _ in item.facts])) < len(item.facts)]
+    assert same == [(("fish", 3), ("peach", 3), ("couch", 3), ("desk", 3), ("sofa", 1))]
