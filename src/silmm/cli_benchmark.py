@@ -46,7 +46,8 @@ def add_benchmark(commands: Any) -> Parser:
         action="append",
         default=[],
         metavar="ROLE=SOURCE",
-        help=f"a folder with weights, or a hub id (OWNER/NAME@REVISION); one each ({roles}; default: the official one)",
+        help="a folder with weights, or a hub id (OWNER/NAME@REVISION; one that is not of the main branch is not the"
+        f" official judge); one each ({roles}; default: the official one)",
     )
     text = "what else the numbers hang on, e.g. guidance=3.0, rewriting=none: it stands beside them"
     parser.add_argument("--note", type=_note, action="append", default=[], metavar="NAME=VALUE", help=text)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from silmm.benchmarks.judges import mask2former, owl
 from silmm.benchmarks.judges.load import load
@@ -43,6 +46,18 @@ def segmenter(mask_folder: Path) -> Mask2Former:
     return load("detector", str(mask_folder))
 
 
+def as_the_authors(picture: np.ndarray, processor: Any) -> torch.Tensor:
+    """google-research/scenic's OWL_ViT_minimal_example.ipynb with 64 pixels: a grey square, smoothed, resized."""
+    height, width = picture.shape[:2]
+    side = max(height, width)
+    square = np.pad(picture / 255, ((0, side - height), (0, side - width), (0, 0)), constant_values=0.5)
+    sigma = max(0, (side / 64 - 1) / 2)
+    smooth = ndimage.gaussian_filter(square, (sigma, sigma, 0), mode="mirror")
+    small = ndimage.zoom(smooth, (64 / side, 64 / side, 1), order=1, mode="mirror", grid_mode=True)
+    normal = (small - processor.image_mean) / processor.image_std
+    return torch.from_numpy(normal).float().permute(2, 0, 1)[None]
+
+
 @torch.no_grad()
 def test_owl_as_transformers_alone(owl_folder: Path, finder: Owl) -> None:
     from transformers import AutoTokenizer, Owlv2ForObjectDetection, Owlv2ImageProcessorPil
@@ -51,9 +66,10 @@ def test_owl_as_transformers_alone(owl_folder: Path, finder: Owl) -> None:
     tokenizer = AutoTokenizer.from_pretrained(owl_folder)
     processor = Owlv2ImageProcessorPil.from_pretrained(owl_folder)
     for picture, labels, found in zip(PICTURES, LABELS, finder.detect(PICTURES, LABELS, 0.1), strict=True):
+        pixel_values = as_the_authors(picture, processor)
         texts = [f"a photo of a {label}" for label in labels]
         read = tokenizer(texts, padding="max_length", max_length=16, truncation=True, return_tensors="pt")
-        outputs = model(**read, **processor(images=Image.fromarray(picture), return_tensors="pt"))
+        outputs = model(**read, pixel_values=pixel_values)
         size = torch.tensor([picture.shape[:2]])
         (plain,) = processor.post_process_object_detection(outputs, threshold=0.1, target_sizes=size)
         order = plain["scores"].argsort(descending=True)
@@ -135,5 +151,35 @@ def test_instances_by_hand() -> None:
     ("size", "looked_at"), [((100, 100), (800, 800)), ((100, 400), (333, 1333)), ((900, 600), (1200, 800))]
 )
 def test_proportions_are_kept(segmenter: Mask2Former, size: tuple[int, int], looked_at: tuple[int, int]) -> None:
-    picture = np.zeros((*size, 3), np.uint8)
-    assert tuple(segmenter._pixels(picture).shape[1:]) == looked_at
+    pixels, real = segmenter._pixels(np.zeros((*size, 3), np.uint8))
+    assert real == looked_at and pixels.shape[1:] == tuple(-(-side // 32) * 32 for side in looked_at)
+
+
+@pytest.mark.parametrize("size", [(1024, 1024), (2048, 1536), (480, 640), (256, 256), (300, 1000)])
+def test_pictures_are_prepared_as_mmdetection_does(segmenter: Mask2Former, size: tuple[int, int]) -> None:
+    """Its test pipeline for these weights, written down here with cv2: blue first, resized, grey below and right of it,
+    red first, normalised. Pillow's filter is another one wherever a picture is made smaller."""
+    picture = np.random.default_rng(6).integers(0, 256, (*size, 3)).astype(np.uint8)
+    scale = min(1333 / max(size), 800 / min(size))
+    height, width = (int(side * scale + 0.5) for side in size)
+    small = cv2.resize(picture[..., ::-1], (width, height), interpolation=cv2.INTER_LINEAR)
+    grey = cv2.copyMakeBorder(small, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT, value=(128, 128, 128))
+    std = np.array([58.395, 57.12, 57.375])
+    wanted = (cv2.cvtColor(grey, cv2.COLOR_BGR2RGB) - np.array([123.675, 116.28, 103.53])) / std
+    pixels, real = segmenter._pixels(picture)
+    steps = np.abs(pixels.permute(1, 2, 0).numpy() - wanted) * std  # of 255
+    assert real == (height, width) and steps.max() < 1.001 and steps.mean() < 0.2
+    assert steps[height:].max(initial=0) < 1e-3 and steps[:, width:].max(initial=0) < 1e-3
+    pillow = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+    assert min(size) < 800 or np.abs(pillow - small[..., ::-1].astype(int)).mean() > 10
+
+
+def test_equally_good_objects_are_in_the_order_of_their_queries() -> None:
+    """mmdetection's order; GenEval takes the last of equals. Query k is sure of class k, all of the same mask."""
+    masks = torch.full((20, 4, 4), -20.0)
+    masks[:, :2] = 2.0
+    probs = torch.full((20, 20), 0.01).fill_diagonal_(0.7)
+    probs[9, 9] = 0.8
+    found = instances(probs, masks, (4, 4), 0.2)
+    assert [number for number, *_ in found] == [9, *range(9), *range(10, 20)]
+    assert {score for _, score, *_ in found[1:]} == {float(np.float32(found[1][1]))}

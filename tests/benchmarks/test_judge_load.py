@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from silmm.benchmarks.judges import sources
 from silmm.benchmarks.judges.load import KINDS, load
 from silmm.benchmarks.judges.tiny import BUILDERS, build
 from silmm.errors import InputError
+from silmm.report.benchmark_table import standing
 from silmm.sources import source_files
 
 pytestmark = pytest.mark.xdist_group("judges")
@@ -142,9 +144,50 @@ def test_the_hub_gives_a_commit(whole: Path, tmp_path: Path, monkeypatch: pytest
         return str(commit)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
-    assert load("clip", "openai/clip@refs/pr/15").card[2:4] == ("openai/clip", "0123456789abcdef")
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_commits", lambda *given, **named: [])
+    assert load("clip", "openai/clip@refs/pr/15").card[2:4] == ("openai/clip@refs/pr/15", "0123456789abcdef")
     assert asked == [("openai/clip", "refs/pr/15")]
     assert not any(pattern.endswith((".py", ".bin", ".pt")) for pattern in sources.WANTED)
+
+
+@pytest.mark.parametrize(
+    ("revision", "commit", "official"),
+    [
+        ("", "c2", True),
+        ("@main", "c2", True),
+        ("@c1", "c1", True),  # an older one of the main branch
+        ("@v1.0", "c1", True),  # a tag of it
+        ("@refs/pr/7", "f7", False),  # proposed by anybody
+        ("@f7", "f7", False),  # the same, by its hash
+        ("@try", "t1", False),  # another branch
+        ("@refs/pr/8", "c2", True),  # accepted: it is the main branch's now
+    ],
+)
+def test_only_the_main_branch_is_the_official_judge(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, revision: str, commit: str, official: bool
+) -> None:
+    name = "openai/clip-vit-base-patch32"
+    folder = shutil.copytree(whole, tmp_path / commit)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **named: str(folder))
+
+    def commits(api: Any, name: str, *, revision: str) -> list[SimpleNamespace]:
+        assert revision == "main"
+        return [SimpleNamespace(commit_id=one) for one in ("c2", "c1", "c0")]
+
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_commits", commits)
+    card = load("clip", name + revision).card
+    assert card.source == (name if official else name + revision) and card.revision == commit
+    assert standing(card.source, name) == ("official" if official else "another judge")
+
+
+def test_a_commit_that_the_hub_does_not_vouch_for_is_not_official(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(whole, tmp_path / "c1")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **named: str(folder))  # from the cache
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert sources.find("openai/clip@c1").name == "openai/clip@c1"
+    assert sources.find("openai/clip").name == sources.find("openai/clip@main").name == "openai/clip"
 
 
 def test_a_folders_revision_is_its_content(whole: Path, folder: Path) -> None:

@@ -80,7 +80,9 @@ def test_scores_are_those_by_hand(run: Run) -> None:
 @pytest.mark.parametrize(
     ("source", "official", "expected"),
     [
-        ("openai/clip-vit-base-patch32@3d74acf", "openai/clip-vit-base-patch32", "official"),
+        ("openai/clip-vit-base-patch32", "openai/clip-vit-base-patch32", "official"),  # a commit of the main branch
+        ("openai/clip-vit-base-patch32@refs/pr/15", "openai/clip-vit-base-patch32", "another judge"),  # anybody's
+        ("openai/clip-vit-base-patch32@3d74acf", "openai/clip-vit-base-patch32", "another judge"),
         ("clip-vit-base-patch32", "openai/clip-vit-base-patch32", "official by its name"),
         ("someone/clip-vit-base-patch32", "openai/clip-vit-base-patch32", "another judge"),
         ("UniDet", "UniDet", "another judge"),  # a folder: the hub has no UniDet, and nothing here reads its weights

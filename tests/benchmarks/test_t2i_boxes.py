@@ -12,7 +12,7 @@ import pytest
 
 from silmm.benchmarks.interface import Item
 from silmm.benchmarks.t2i_compbench import numeracy, prompts, spatial_2d, spatial_3d
-from silmm.benchmarks.t2i_compbench.boxes import Corners, Seen, depth_of, is_named, offset, overlap
+from silmm.benchmarks.t2i_compbench.boxes import Corners, Seen, alike, depth_of, is_named, offset, overlap
 from silmm.benchmarks.t2i_compbench.words import Word, Words
 
 SQUARE = (479, 479)  # as the published detector sees it: scale 1
@@ -263,6 +263,33 @@ def test_numeracy(facts: numeracy.Counted, labels: list[str], official: float, c
     assert many(facts, *labels) == (pytest.approx(official), pytest.approx(corrected))
 
 
+@pytest.mark.parametrize(
+    ("facts", "labels", "official", "corrected"),
+    [
+        # The one such prompt of the official file: "three fish, three peaches, three couches, three desks and one sofa"
+        ((("fish", 3), ("couch", 3), ("sofa", 1)), ["fish"] * 3 + ["couch"] * 4, 0.5, 1),
+        ((("fish", 3), ("couch", 3), ("sofa", 1)), ["fish"] * 3 + ["couch"] * 3 + ["sofa"], 1, 1),
+        ((("fish", 3), ("couch", 3), ("sofa", 1)), ["fish"] * 3 + ["sofa"] * 3, 0.5, 0.75),
+        ((("couch", 3), ("sofa", 1)), ["couch"] * 3, 0.5, 0.5),
+        ((("man", 2), ("girl", 1)), ["person"] * 3, 0.5, 1),
+        ((("ship", 1), ("boat", 2)), ["boat"] * 3, 0.5, 1),
+        ((("car", 1), ("car", 2)), ["car"] * 3, 0.5, 1),
+        ((("bag", 1), ("backpack", 2)), ["bag"] + ["backpack"] * 2, 1, 1),
+    ],
+)
+def test_words_for_the_same_thing_count_once(
+    facts: numeracy.Counted, labels: list[str], official: float, corrected: float
+) -> None:
+    assert many(facts, *labels) == (pytest.approx(official), pytest.approx(corrected))
+
+
+def test_which_words_mean_the_same() -> None:
+    assert alike(["fish", "couch", "desk", "sofa", "girl", "woman"]) == [[0], [2], [1, 3], [4, 5]]
+    # a bag may be called a backpack, and so the two backpacks and the bag are one group
+    assert alike(["backpack", "cup", "bag", "backpack"]) == [[1], [0, 2, 3]]
+    assert alike([]) == [] and alike(["dog", "hot dog"]) == [[0], [1]]
+
+
 def test_doubles_of_a_label_are_one_thing() -> None:
     whole, within = Seen("swan", 0.9, (0, 0, 100, 100)), Seen("swan", 0.8, (10, 10, 50, 50))
     other = Seen("duck", 0.8, (0, 0, 100, 100))
@@ -299,3 +326,5 @@ def test_numbers_of_the_real_prompts() -> None:
     items = [item for item in prompts.read(Path(folder) / "t2i-compbench") if item.category == "numeracy"]
     counts = Counter(number for item in items for _, number in item.facts)
     assert counts == {1: 153, 2: 196, 3: 177, 4: 163, 5: 13, 6: 14, 7: 14, 8: 6}
+    same = [item.facts for item in items if len(alike([name for name, _ in item.facts])) < len(item.facts)]
+    assert same == [(("fish", 3), ("peach", 3), ("couch", 3), ("desk", 3), ("sofa", 1))]

@@ -13,6 +13,7 @@ import pytest
 
 from silmm.benchmarks.interface import Item, Row
 from silmm.benchmarks.judges.interface import Answer, Box, Card, Judges, Query
+from silmm.benchmarks.judges.mask2former import THRESHOLDS
 from silmm.benchmarks.t2i_compbench import seeing, words
 from silmm.benchmarks.t2i_compbench.benchmark import BENCHMARK
 from silmm.benchmarks.t2i_compbench.prompts import ACTION, BOTH, SPATIAL
@@ -60,6 +61,8 @@ class Fake:
     def compare(self, pictures: Sequence[np.ndarray], texts: Sequence[Sequence[str]]) -> list[np.ndarray]:
         self.asked += [text for own in texts for text in own]
         return [np.full(len(own), self.cosine, np.float32) for own in texts]
+
+    thresholds = THRESHOLDS
 
     def detect(self, pictures: Sequence[np.ndarray], labels: Sequence[Sequence[str]], least: float) -> list[list[Box]]:
         self.asked += [label for own in labels for label in own]

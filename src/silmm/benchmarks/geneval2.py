@@ -34,6 +34,7 @@ from silmm.benchmarks.json_lines import read_lines, text_of
 from silmm.benchmarks.judges.interface import Answer, Judges, Query
 from silmm.benchmarks.named_by_id import ONE_PICTURE, named_by_id
 from silmm.errors import RecordError
+from silmm.probability import capped
 from silmm.typed_json import one_of, short
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ def _finding(questions: Sequence[Question], answers: Iterator[Answer]) -> Findin
         official = next(answers)
         if question.counts:
             probs = dict(zip(_all_numbers(), next(answers).probs, strict=True))
-            of_number = {word: probs[word] + probs[digit] for word, digit in DIGITS.items()}
-            values = sum(official.probs), of_number[question.answer], max(NUMBERS, key=of_number.__getitem__)
+            of_number = {word: capped(probs[word] + probs[digit]) for word, digit in DIGITS.items()}
+            values = capped(sum(official.probs)), of_number[question.answer], max(NUMBERS, key=of_number.__getitem__)
         else:
             values = official.probs[0], official.probs[0], official.text
         for name, value in zip(found, values, strict=True):

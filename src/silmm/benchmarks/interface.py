@@ -104,5 +104,9 @@ class Benchmark(NamedTuple):
     prompts: int | None = None  # how many the official files have; None where a part of them is in use too
     # Official output files, for tools that read them: writes into a folder.
     write_official: Callable[[Path, Sequence[Item], Sequence[Row]], None] | None = None
+    # What the detector is asked for in an item's pictures (of judges.interface: OBJECTS, COUNTING), if it is; and how
+    # many objects it found, by a finding on such a picture.
+    finds: Callable[[Item], str | None] = lambda item: None
+    found: Callable[[Finding], int] = lambda finding: 0
     # What else the numbers hang on, to stand beside them: what is amiss in the official files, counted; a parser.
     notes: Callable[[Sequence[Item]], Mapping[str, Any]] = lambda items: {}

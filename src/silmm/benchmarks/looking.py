@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from silmm.atomic import atomic_file
 from silmm.benchmarks.interface import Benchmark, Finding, Item, Ref
+from silmm.benchmarks.judges.numbers import NO_NUMBERS
 from silmm.benchmarks.pictures import PictureFiles
+from silmm.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +50,7 @@ def look_at(
     """The findings on every picture. While judges look at a block, the next one is read and decoded.
 
     journal: a folder of this benchmark with these items and judges alone. A kept block counts only for the pictures
-    that it was made of. Raises InputError for a picture that cannot be read.
+    that it was made of. Raises InputError for a picture that cannot be read, and a judge that gives no numbers.
     """
     flat = [(item, ref) for item, own in zip(items, refs, strict=True) for ref in own]
     starts = range(0, len(flat), BLOCK)
@@ -92,7 +94,10 @@ def _kept_or_new(benchmark: Benchmark, judges: Judges, block: _Block, file: Path
     found = benchmark.look(judges, block.pictures, block.items)
     if len(found) != len(block.items):
         raise RuntimeError(f"{benchmark.name}: {len(found)} findings for {len(block.items)} pictures")
-    text = json.dumps({"pictures": block.digests, "findings": found}, allow_nan=False)
+    try:
+        text = json.dumps({"pictures": block.digests, "findings": found}, allow_nan=False)
+    except ValueError:
+        raise InputError(f"{benchmark.name}: {NO_NUMBERS} of {', '.join(benchmark.judges)}") from None
     with atomic_file(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return list(json.loads(text)["findings"])  # as it will be read: tuples are lists, keys are texts

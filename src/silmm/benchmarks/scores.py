@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from silmm.benchmarks.interface import CORRECTED, OFFICIAL, VARIANTS, Benchmark, Item, Row, Tally
+from silmm.benchmarks.judges.numbers import NO_NUMBERS
 from silmm.errors import InputError
 from silmm.report.stats import Measured, mean_of, measure, percentile_interval
 
@@ -67,7 +68,7 @@ def check(items: Sequence[Item], rows: Sequence[Row], tallies: Sequence[Tally]) 
         raise InputError(f"{listed(lost)} of {len(items)} items have no question or no score: check their questions")
     bad = [f"{t.item_id} ({t.category})" for t in tallies if not math.isfinite(t.total) or not t.weight > 0]
     if bad:
-        raise InputError(f"{listed(bad)}: scores that are no numbers: check the judge")
+        raise InputError(f"{listed(bad)}: {NO_NUMBERS}")
     left = Counter(item.category for item in items)
     left.subtract(Counter(item.category for item in items if item.id in _official(tallies)))
     return {category: count for category, count in sorted(left.items()) if count}

@@ -38,13 +38,14 @@ def standing(source: str, official: str) -> str:
     """How a judge stands to the official one: the very one, a folder of its name, whose weights nobody has checked, or
     another one, with whose numbers published ones do not compare.
 
-    source: an id of the hub (at a revision), or the name of a folder of weights. official: an id of the hub, or, for a
-    judge that is none of the hub's, its authors' name: nothing that is read here can be that one.
+    source: an id of the hub, with @revision where that is none of the main branch's (anyone may propose those: another
+    judge); or the name of a folder of weights. official: an id of the hub, or, for a judge that is none of the hub's,
+    its authors' name: nothing that is read here can be that one.
     """
     owner, _, name = official.rpartition("/")
     if not owner:
         return ANOTHER
-    if source.partition("@")[0] == official:
+    if source == official:
         return OFFICIAL
     return BY_NAME if source == name else ANOTHER
 
@@ -63,10 +64,10 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:z.4f}"
 
 
-def to_markdown(lines: Sequence[Line], about: Mapping[str, Any]) -> str:
+def to_markdown(lines: Sequence[Line], about: Mapping[str, Any], warnings: Sequence[str] = ()) -> str:
     """A page: both variants side by side, with intervals, and below it what made them.
 
-    about: names and values of what the numbers hang on, in the order of the page.
+    about: names and values of what the numbers hang on, in the order of the page. warnings: what casts doubt on them.
     """
     first = lines[0]
     rows: dict[str, dict[str, Line]] = {}
@@ -92,6 +93,7 @@ def to_markdown(lines: Sequence[Line], about: Mapping[str, Any]) -> str:
             "\\* Another judge than the published one: such a number compares with others of this judge alone, never"
             " with the literature."
         ]
+    notes += [f"**Warning: {_cell(warning)}.**" for warning in warnings]
     return "\n".join([*head, *body, "", "\n\n".join(notes), "", *foot]) + "\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from silmm import __version__
 from silmm.align.state import fingerprint
-from silmm.benchmarks import data_files, registry, scores
+from silmm.benchmarks import data_files, detectors, registry, scores
 from silmm.benchmarks.choice import chosen, read_whole
 from silmm.benchmarks.interface import Benchmark, Item, Row
 from silmm.benchmarks.judges.interface import ROLES, Card, Judges
@@ -70,9 +71,12 @@ def run(
     about = {
         **_about(benchmark, items, cards, seen, only, first, left_out),
         "notes": notes,
+        **detectors.about(benchmark, items, seen.findings, judges),
         "data": data_files.hashes(benchmark, data),
         "pictures drawn": {"seeds": _seeds(items) if drawn else "not stated", **drawn, **(note or {})},
     }
+    for warning in about.get("warnings", []):
+        print(f"benchmark: warning: {warning}", file=sys.stderr)
     with atomic_dir(out, "silmm benchmark") as folder:
         _write(folder, benchmark, items, rows, lines, about)
     shutil.rmtree(journal, ignore_errors=True)
@@ -199,7 +203,7 @@ def _write(
         columns[name] = [None if math.isnan(value) else value for value in columns[name]]
     write_table(folder / "rows.parquet", columns, BENCHMARK)
     (folder / "scores.csv").write_text(to_csv(lines), encoding="utf-8")
-    (folder / "table.md").write_text(to_markdown(lines, _flat(about)), encoding="utf-8")
+    (folder / "table.md").write_text(to_markdown(lines, _flat(about), about.get("warnings", [])), encoding="utf-8")
     write_json(folder / "run.json", dict(about))
     if benchmark.write_official:
         official = folder / "official"
@@ -209,7 +213,7 @@ def _write(
 
 def _flat(about: Mapping[str, Any]) -> dict[str, str]:
     """For the page: lists and maps on one line."""
-    return {name: _words(value) for name, value in about.items() if name != "data"}
+    return {name: _words(value) for name, value in about.items() if name not in ("data", "warnings")}
 
 
 def _words(value: Any) -> str:

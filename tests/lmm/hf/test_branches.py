@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
+from silmm.errors import InputError
 from silmm.lmm.hf import branches as packed
 from silmm.lmm.hf.decoder import forward, left_pad, new_cache
 from silmm.lmm.hf.text import TextModel
+from silmm.probability import capped, mass
+from silmm.stages.promises import probabilities
 
 PREFIXES = [[1, 5, 7, 9], [1, 11], [1, 3, 4]]
 BRANCHES = [[[6, 8], [10], [12, 14, 16]], [], [[9, 9]]]
@@ -43,3 +48,35 @@ def test_blind_to_each_other(speaker: TextModel) -> None:
 
 def test_no_questions_at_all(speaker: TextModel) -> None:
     assert [probs.shape for probs in ask(speaker, PREFIXES, [[], [], []])] == [(0, 2)] * 3
+
+
+def sure(rows: int) -> torch.Tensor:
+    """Logits of a model that is sure of one of six spellings: in float32, the sum of their probabilities exceeds 1 in
+    every tenth row."""
+    logits_NV = torch.randn(rows, 1000, generator=torch.Generator().manual_seed(0)) - 30
+    logits_NV[:, :6] = torch.randn(rows, 6, generator=torch.Generator().manual_seed(1))
+    return logits_NV
+
+
+def test_rounding_makes_no_more_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits_NV = sure(500)
+    assert (logits_NV.softmax(-1)[:, :6].sum(-1) > 1).float().mean() > 0.05
+    monkeypatch.setattr(packed, "_hidden", lambda model, cache, mask, branches: [logits_NV])
+    model = TextModel(None, torch.nn.Identity(), 0, frozenset(), 1)  # type: ignore[arg-type]
+    mask = torch.ones(1, 1, dtype=torch.bool)
+    (probs_N2,) = packed.yes_no(model, None, mask, [[[1]]], (list(range(6)), [6, 7]))
+    assert probs_N2.max() == 1 and probs_N2.min() >= 0
+    assert probabilities([probs_N2], [[""] * 500], Path("ckpt"))[0] is probs_N2
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1.1, 1.0001, float("inf"), -0.1])
+def test_what_is_no_rounding_is_left_and_refused(value: float) -> None:
+    probs_NV = torch.tensor([[0.5, value - 0.5, 0.0]])
+    found_N = mass(probs_NV, [0, 1])
+    assert found_N[0].item() == pytest.approx(value, nan_ok=True) and capped(value) == pytest.approx(value, nan_ok=True)
+    with pytest.raises(InputError, match="no probabilities: its weights are damaged"):
+        probabilities([torch.stack([found_N, found_N], 1).numpy()], [[""]], Path("ckpt"))
+
+
+def test_sums_of_numbers_are_capped() -> None:
+    assert [capped(p) for p in (0.25, 1.0, 1.0000001, 1 + 9e-6)] == [0.25, 1.0, 1.0, 1.0]

@@ -19,7 +19,7 @@ from pathlib import Path
 from silmm.benchmarks.geneval.layout import LAYOUT
 from silmm.benchmarks.geneval.prompts import METADATA, NAMES, TASKS, Task, Wanted, read
 from silmm.benchmarks.geneval.scores import Seen, complaints
-from silmm.benchmarks.geneval.seeing import look
+from silmm.benchmarks.geneval.seeing import look, purpose
 from silmm.benchmarks.interface import CORRECTED, OFFICIAL, Benchmark, DataFile, Finding, Item, Row, Tally
 
 COMMIT = "af4902f24d3ca90ebbb446dd9891a59e0f82725f"
@@ -100,5 +100,7 @@ BENCHMARK = Benchmark(
     tallies=tallies,
     groups={"overall": TASKS},
     prompts=553,
+    finds=purpose,
+    found=lambda finding: sum(map(len, finding.values())),
     write_official=write_official,
 )

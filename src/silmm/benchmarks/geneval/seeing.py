@@ -1,4 +1,5 @@
-"""What the detector finds in a picture of what its prompt names, and which colours CLIP sees there.
+"""What the detector finds in a picture of what its prompt names, and which colours CLIP sees there. The confidence that
+a find must exceed is the detector's own (Mask2Former's are the published ones).
 
 Source: djghosh13/geneval@af4902f: evaluation/evaluate_images.py (evaluate_image, color_classification).
 """
@@ -8,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from silmm.benchmarks.detectors import iou, least, that_count
 from silmm.benchmarks.geneval.prompts import COLORS, Task
 from silmm.benchmarks.geneval.scores import Seen, chosen
 from silmm.benchmarks.interface import Finding, Item
-from silmm.benchmarks.judges.interface import Box, Judges
+from silmm.benchmarks.judges.interface import COUNTING, OBJECTS, Box, Judges, Threshold
 from silmm.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
-LEAST, LEAST_COUNTED, MOST = 0.3, 0.9, 16  # confidence that is not enough, in counting prompts; objects of a class
+MOST = 16  # objects of a class
 SAME = 0.9  # intersection over union from which two finds are one thing
 GREY = 0x99  # of what is not the object, where the colour is looked at
 # Other names of COCO's classes: those of COCO itself, and those in transformers' conversions (which say "sofa").
@@ -44,8 +46,11 @@ def look(judges: Judges, pictures: Sequence[np.ndarray], items: Sequence[Item]) 
     for all of them. Raises InputError for a detector that knows other classes.
     """
     assert judges.detector is not None
-    boxes = judges.detector.detect(pictures, [item.facts.names for item in items], LEAST)
-    kept = [_kept(item, own) for item, own in zip(items, boxes, strict=True)]
+    own = judges.detector.thresholds
+    boxes = judges.detector.detect(
+        pictures, [item.facts.names for item in items], least(judges.detector, [purpose(item) for item in items])
+    )
+    kept = [_kept(item, found, own[purpose(item)]) for item, found in zip(items, boxes, strict=True)]
     found = [{name: _seen(own, name) for name in _named(item.facts)} for item, own in zip(items, kept, strict=True)]
     crops = [crop for i, item in enumerate(items) for crop in _crops(i, item.facts, kept[i], found[i], pictures[i])]
     for crop, color in zip(crops, _colors(judges, crops), strict=True):
@@ -58,23 +63,32 @@ def _named(task: Task) -> list[str]:
     return list(dict.fromkeys(wanted.name for wanted in (*task.include, *task.exclude)))
 
 
-def _kept(item: Item, boxes: Sequence[Box]) -> list[tuple[Box, bool]]:
-    """The boxes that count, best first, by the names of the official file; whether each is found again."""
-    least = LEAST_COUNTED if item.category == "counting" else LEAST
-    named = _named(item.facts)
-    counts = dict.fromkeys(named, 0)
+def purpose(item: Item) -> str:
+    """What the detector is asked for: counting prompts have a threshold of their own."""
+    return COUNTING if item.category == "counting" else OBJECTS
+
+
+def _kept(item: Item, boxes: Sequence[Box], threshold: Threshold) -> list[tuple[Box, bool]]:
+    """The boxes that count, best first, by the names of the official file; whether each is found again. Of equals the
+    last comes first: the published code sorts by numpy's argsort, reversed."""
+    counts = dict.fromkeys(_named(item.facts), 0)
     kept: list[tuple[Box, bool]] = []
-    for box in sorted(boxes, key=lambda box: -box.score):
-        name = COCO.get(box.label, box.label) if box.label not in item.facts.names else box.label
-        if name not in item.facts.names:
-            raise InputError(
-                f"the detector found {box.label!r}, which is no class of COCO: what it calls by other names would be"
-                " missed without a word; give one that was trained on COCO's objects"
-            )
-        if name in counts and box.score > least and counts[name] < MOST:
-            counts[name] += 1
-            kept.append((box._replace(label=name), any(_is_same(box, other) for other, again in kept if not again)))
+    named = [box._replace(label=_official(box.label, item.facts.names)) for box in reversed(boxes)]
+    for box in that_count(named, threshold):
+        if box.label in counts and counts[box.label] < MOST:
+            counts[box.label] += 1
+            kept.append((box, any(_is_same(box, other) for other, again in kept if not again)))
     return kept
+
+
+def _official(label: str, names: Sequence[str]) -> str:
+    name = label if label in names else COCO.get(label, label)
+    if name not in names:
+        raise InputError(
+            f"the detector found {label!r}, which is no class of COCO: what it calls by other names would be"
+            " missed without a word; give one that was trained on COCO's objects"
+        )
+    return name
 
 
 def _is_same(a: Box, b: Box) -> bool:
@@ -82,15 +96,7 @@ def _is_same(a: Box, b: Box) -> bool:
     if a.mask is not None and b.mask is not None:
         both, either = int((a.mask & b.mask).sum()), int((a.mask | b.mask).sum())
         return both >= SAME * either > 0
-    width = max(0.0, min(a.xyxy[2], b.xyxy[2]) - max(a.xyxy[0], b.xyxy[0]))
-    height = max(0.0, min(a.xyxy[3], b.xyxy[3]) - max(a.xyxy[1], b.xyxy[1]))
-    union = _area(a) + _area(b) - width * height
-    return width * height >= SAME * union > 0
-
-
-def _area(box: Box) -> float:
-    x0, y0, x1, y1 = box.xyxy
-    return (x1 - x0) * (y1 - y0)
+    return iou(a.xyxy, b.xyxy) >= SAME
 
 
 def _seen(kept: Sequence[tuple[Box, bool]], name: str) -> list[Seen]:

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from silmm.benchmarks.judges.interface import Answer, Card, Query
+from silmm.benchmarks.judges.numbers import finite
 from silmm.benchmarks.judges.sources import Source
 from silmm.benchmarks.judges.weights import (
     first_id,
@@ -107,6 +108,7 @@ class BlipVQA(NamedTuple):
         logits_QV = self.model.text_decoder(
             input_ids=start_Q1, encoder_hidden_states=states_QTD, use_cache=False
         ).logits[:, 0]
+        finite(self.card, logits_QV)
         return logits_QV.float().softmax(-1).cpu()
 
     def _write(self, states_QTD: Tensor) -> list[str]:
@@ -114,11 +116,14 @@ class BlipVQA(NamedTuple):
         if not len(states_QTD):
             return []
         config = self.model.config.text_config
-        ids_QT = self.model.text_decoder.generate(
+        written = self.model.text_decoder.generate(
             input_ids=self._start(states_QTD), encoder_hidden_states=states_QTD, eos_token_id=config.sep_token_id,
-            pad_token_id=config.pad_token_id, max_length=ANSWER, do_sample=False, num_beams=1,
+            pad_token_id=config.pad_token_id, max_length=ANSWER, do_sample=False, num_beams=1, output_logits=True,
+            return_dict_in_generate=True,
         )  # fmt: skip
-        return [text.strip() for text in self.tokenizer.batch_decode(ids_QT[:, 1:], skip_special_tokens=True)]
+        finite(self.card, *written.logits)
+        ids_QT = written.sequences[:, 1:]
+        return [text.strip() for text in self.tokenizer.batch_decode(ids_QT, skip_special_tokens=True)]
 
     def _start(self, states_QTD: Tensor) -> Tensor:
         """What an answer starts with, `[Q, 1]`."""

@@ -1,5 +1,9 @@
 """CLIP compares pictures with texts (Radford et al., arXiv 2103.00020): the judge of T2I-CompBench's non-spatial
-relations and of GenEval's colours."""
+relations and of GenEval's colours.
+
+Pictures are cut to the middle square as torchvision does it for both official evaluators: half a pixel is rounded to
+the even side. transformers rounds it down, one pixel of 224 away for every fourth shape that is not square.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from silmm.benchmarks.judges.interface import Card, Text
+from silmm.benchmarks.judges.numbers import finite
 from silmm.benchmarks.judges.sources import Source
 from silmm.benchmarks.judges.weights import load_model, load_part, load_tokenizer, pixels
 
@@ -42,8 +48,9 @@ class Clip(NamedTuple):
     def _pictures(self, pictures: Sequence[np.ndarray]) -> list[Tensor]:
         rows: list[Tensor] = []
         for start in range(0, len(pictures), PICTURES):
-            pixels_BCHW = pixels(self.processor, pictures[start : start + PICTURES], self.model)
-            rows += _unit(self.model.get_image_features(pixel_values=pixels_BCHW).pooler_output)
+            squares = [square(picture, self.processor.crop_size["height"]) for picture in pictures[start:][:PICTURES]]
+            pixels_BCHW = pixels(self.processor, squares, self.model, do_resize=False, do_center_crop=False)
+            rows += self._unit(self.model.get_image_features(pixel_values=pixels_BCHW).pooler_output)
         return rows
 
     def _texts(self, texts: Sequence[str]) -> list[Tensor]:
@@ -54,8 +61,23 @@ class Clip(NamedTuple):
                 max_length=self.model.config.text_config.max_position_embeddings, return_tensors="pt",
             ).to(self.model.device)  # fmt: skip
             found = self.model.get_text_features(input_ids=read.input_ids, attention_mask=read.attention_mask)
-            rows += _unit(found.pooler_output)
+            rows += self._unit(found.pooler_output)
         return rows
+
+    def _unit(self, rows_BD: Tensor) -> Tensor:
+        finite(self.card, rows_BD)
+        rows_BD = rows_BD.float()
+        return (rows_BD / rows_BD.norm(dim=-1, keepdim=True)).cpu()
+
+
+def square(picture_HWC: np.ndarray, side: int) -> np.ndarray:
+    """The middle of a picture, uint8 `[side, side, 3]`: its shorter side brought to `side`, bicubic."""
+    height, width = picture_HWC.shape[:2]
+    short = min(height, width)
+    size = int(side * width / short), int(side * height / short)
+    left, top = (round((length - side) / 2) for length in size)
+    resized = Image.fromarray(picture_HWC).resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(resized)[top : top + side, left : left + side]
 
 
 def _mean(rows_ND: Sequence[Tensor]) -> Tensor:
@@ -64,11 +86,6 @@ def _mean(rows_ND: Sequence[Tensor]) -> Tensor:
         return rows_ND[0]
     mean_D = torch.stack(list(rows_ND)).mean(0)
     return mean_D / mean_D.norm()
-
-
-def _unit(rows_BD: Tensor) -> Tensor:
-    rows_BD = rows_BD.float()
-    return (rows_BD / rows_BD.norm(dim=-1, keepdim=True)).cpu()
 
 
 def load(source: Source, device: torch.device) -> Clip:

@@ -3,7 +3,7 @@ much is asked about it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -53,6 +53,19 @@ class Box(NamedTuple):
     mask: np.ndarray | None = None  # bool [H, W] of the picture, from a judge that segments
 
 
+OBJECTS, COUNTING = "objects", "counting"  # what is asked of a detector: what is there, and where; how many of it
+
+
+class Threshold(NamedTuple):
+    """Which of a detector's finds count. Scores of different detectors are on different scales, so each detector has
+    its own."""
+
+    least: float  # confidence that a find must exceed
+    source: str  # who uses this one with this detector
+    calibrated: bool  # whether it was compared with what people see, for this purpose
+    overlap: float = 1.0  # intersection over union above which two finds of one label are one thing; 1: never
+
+
 class Answerer(Protocol):
     """Role `vqa`."""
 
@@ -78,6 +91,7 @@ class Detector(Protocol):
     """Role `detector`."""
 
     card: Card
+    thresholds: Mapping[str, Threshold]  # for OBJECTS and COUNTING
 
     def detect(self, pictures: Sequence[np.ndarray], labels: Sequence[Sequence[str]], least: float) -> list[list[Box]]:
         """Boxes of each picture with at least this score, best first. A judge with a vocabulary of its own looks for

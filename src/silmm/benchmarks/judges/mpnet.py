@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from silmm.benchmarks.judges.interface import Card
+from silmm.benchmarks.judges.numbers import finite
 from silmm.benchmarks.judges.sources import Source
 from silmm.benchmarks.judges.weights import load_model, load_tokenizer
 
@@ -37,6 +38,7 @@ class MPNet(NamedTuple):
             found = self.model(input_ids=read.input_ids, attention_mask=read.attention_mask)
             states_NTD, real_NT1 = found.last_hidden_state.float(), read.attention_mask[:, :, None].float()
             means_ND = (states_NTD * real_NT1).sum(1) / real_NT1.sum(1)
+            finite(self.card, means_ND)
             rows.append(torch.nn.functional.normalize(means_ND, dim=-1).cpu().numpy())
         return np.concatenate(rows)
 

@@ -7,19 +7,29 @@ one sentence of at most 256 tokens, in which their order and number change the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from silmm.benchmarks.judges.interface import Box, Card
+from silmm.benchmarks.judges.interface import COUNTING, OBJECTS, Box, Card, Threshold
+from silmm.benchmarks.judges.numbers import finite
 from silmm.benchmarks.judges.sources import Source
 from silmm.benchmarks.judges.weights import load_model, load_part, load_tokenizer, pixels
 
 PROMPT = "a photo of a {}"  # as the authors ask
 TEXTS = 64  # rows of a pass: fixed, so that results do not depend on how many there are to come
+GREY = 127.5  # of what is added at the right and below, up to a square
+THRESHOLDS = {
+    OBJECTS: Threshold(
+        0.2, "OWLv2's authors in their example (google-research/scenic: OWL_ViT_minimal_example.ipynb); SLD", False
+    ),
+    COUNTING: Threshold(
+        0.2, "SLD (Wu et al., arXiv 2311.16090), for counting objects in generated pictures", False, overlap=0.15
+    ),
+}
 
 
 class Owl(NamedTuple):
@@ -29,6 +39,7 @@ class Owl(NamedTuple):
     model: Any  # Owlv2ForObjectDetection
     tokenizer: Any
     processor: Any
+    thresholds: Mapping[str, Threshold] = THRESHOLDS
 
     @torch.inference_mode()
     def detect(self, pictures: Sequence[np.ndarray], labels: Sequence[Sequence[str]], least: float) -> list[list[Box]]:
@@ -53,11 +64,12 @@ class Owl(NamedTuple):
         return rows
 
     def _detect(self, picture: np.ndarray, labels: Sequence[str], texts_ND: Tensor, least: float) -> list[Box]:
-        feats_1HWD = self.model.image_embedder(pixels(self.processor, [picture], self.model))[0]
+        feats_1HWD = self.model.image_embedder(self._pixels(picture))[0]
         feats_1LD = feats_1HWD.flatten(1, 2)
         logits_LN = self.model.class_predictor(feats_1LD, texts_ND[None])[0][0].float()
         scores_L, best_L = logits_LN.sigmoid().max(-1)
         centres_L4 = self.model.box_predictor(feats_1LD, feats_1HWD)[0].float()
+        finite(self.card, logits_LN, centres_L4)
         corners_L4 = torch.cat(
             [centres_L4[:, :2] - centres_L4[:, 2:] / 2, centres_L4[:, :2] + centres_L4[:, 2:] / 2], -1
         )
@@ -72,6 +84,14 @@ class Owl(NamedTuple):
             if score >= least and x1 > x0 and y1 > y0  # not in the padding alone
         ]
         return sorted(found, key=lambda box: -box.score)
+
+    def _pixels(self, picture: np.ndarray) -> Tensor:
+        """What the model looks at, `[1, 3, h, w]`. The square is grey as its authors make it; transformers (5.23) makes
+        it black."""
+        height, width = picture.shape[:2]
+        square = np.full((max(height, width),) * 2 + (3,), GREY, np.float32)
+        square[:height, :width] = picture
+        return pixels(self.processor, [square], self.model, do_pad=False)
 
 
 def load(source: Source, device: torch.device) -> Owl:

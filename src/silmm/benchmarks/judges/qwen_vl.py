@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from silmm.benchmarks.judges.interface import Answer, Card, Query
+from silmm.benchmarks.judges.numbers import finite
 from silmm.benchmarks.judges.sources import Source
 from silmm.benchmarks.judges.weights import (
     first_id,
@@ -29,6 +30,7 @@ from silmm.benchmarks.judges.weights import (
     only_id,
 )
 from silmm.errors import InputError
+from silmm.probability import mass
 from silmm.typed_json import loads, short
 
 QUESTIONS = 16  # rows of a pass: fixed, so that results do not depend on how many there are to come
@@ -63,10 +65,11 @@ class QwenVL(NamedTuple):
         for first in range(0, len(rows), QUESTIONS):
             block = queries[first : first + QUESTIONS]
             continued = Continued(self.model, prefix, [row[start + 1 :] for row in rows[first : first + QUESTIONS]])
+            finite(self.card, continued.logits_QV)
             probs_QV = continued.logits_QV.float().softmax(-1).cpu()
             texts = [text.rstrip(".").lower() for text in self._write(continued, [query.free for query in block])]
             for query, probs_V, text in zip(block, probs_QV, texts, strict=True):
-                probs = tuple(float(probs_V[self._variants(choice, query.whole)].sum()) for choice in query.choices)
+                probs = tuple(float(mass(probs_V, self._variants(choice, query.whole))) for choice in query.choices)
                 answers.append(Answer(probs, text if query.free else most_probable(query.choices, probs)))
         return answers
 
@@ -104,6 +107,7 @@ class QwenVL(NamedTuple):
             if not open_rows:
                 break
             continued.step(chosen)
+            finite(self.card, continued.logits_QV)
         return [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in written]
 
 

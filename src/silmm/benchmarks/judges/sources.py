@@ -19,7 +19,7 @@ class Source(NamedTuple):
     """A judge's files."""
 
     folder: Path
-    name: str  # hub id, or the folder's own name
+    name: str  # hub id, with @revision where that is none of the main branch's; or the folder's own name
     revision: str  # the hub's commit, or a hash over the files
 
 
@@ -40,7 +40,20 @@ def find(source: str) -> Source:
         raise InputError(f"judge {source!r}: neither a folder nor a hub id (owner/name[@revision]): give one of them")
     folder = _fetch(found["name"], found["revision"])
     _weights(folder, source)
-    return Source(folder, found["name"], folder.name)  # the hub's cache names its folders by their commits
+    commit = folder.name  # the hub's cache names its folders by their commits
+    of_main = found["revision"] in (None, "main") or _is_of_main(found["name"], commit)
+    return Source(folder, found["name"] if of_main else source, commit)
+
+
+def _is_of_main(name: str, commit: str) -> bool:
+    """Whether the owner of a model put a commit into it: anyone may propose one, which has a name of the form
+    refs/pr/N and is had by its hash, too. False where the hub cannot be asked."""
+    from huggingface_hub import HfApi
+
+    try:
+        return any(one.commit_id == commit for one in HfApi().list_repo_commits(name, revision="main"))
+    except Exception:  # of many kinds: of the network, of the hub
+        return False
 
 
 def _fetch(name: str, revision: str | None) -> Path:
@@ -61,8 +74,8 @@ def _weights(folder: Path, source: str) -> list[Path]:
     if not any(folder.glob("*.safetensors")) and not (folder / INDEX).is_file():
         pickles = " (pickled ones, *.bin, may run code)" if any(folder.glob("*.bin")) else ""
         raise InputError(
-            f"{source}: no safetensors weights{pickles}: take a revision that has them (often owner/name@refs/pr/N), or"
-            " write them with transformers' save_pretrained"
+            f"{source}: no safetensors weights{pickles}: take a revision that has them (often owner/name@refs/pr/N,"
+            " which counts as another judge), or write them with transformers' save_pretrained"
         )
     files = weight_files(folder)
     for file in files:

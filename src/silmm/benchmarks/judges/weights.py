@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from silmm.benchmarks.judges.numbers import finite_weights
 from silmm.errors import InputError
 from silmm.whole_weights import refuse_unfit
 
@@ -24,7 +25,7 @@ def load_model(kind: Any, folder: Path, device: torch.device, *, unused: str = "
         unused: regular expression of weights that may be missing, because nothing that is computed here needs them.
         ignored: ends of the names of weights that may be there though this class has no place for them.
 
-    Raises InputError where other weights are missing, unexpected or misshapen.
+    Raises InputError where other weights are missing, unexpected, misshapen, or no numbers.
     """
     try:
         model, found = kind.from_pretrained(
@@ -37,7 +38,9 @@ def load_model(kind: Any, folder: Path, device: torch.device, *, unused: str = "
     if unused:
         found = dict(found) | {"missing_keys": [name for name in found["missing_keys"] if not re.match(unused, name)]}
     refuse_unfit(folder, found, kind.__name__, ignored=(*COMPUTED, *ignored))
-    return model.to(device).requires_grad_(False).eval()
+    model = model.to(device).requires_grad_(False).eval()
+    finite_weights(model, str(folder))
+    return model
 
 
 def load_part(kind: Any, folder: Path, **changed: Any) -> Any:
@@ -52,9 +55,12 @@ def load_part(kind: Any, folder: Path, **changed: Any) -> Any:
         raise InputError(f"{folder}: nothing that {kind.__name__} can read ({reason}): download it again") from error
 
 
-def pixels(processor: Any, pictures: Sequence[Any], model: Any) -> Any:
-    """What a picture processor makes of pictures uint8 `[H, W, 3]`: `[B, 3, h, w]`, where the model is."""
-    prepared = processor(images=list(pictures), return_tensors="pt", input_data_format="channels_last")
+def pixels(processor: Any, pictures: Sequence[Any], model: Any, **changed: Any) -> Any:
+    """What a picture processor makes of pictures `[H, W, 3]`, of 0 to 255: `[B, 3, h, w]`, where the model is.
+
+    changed: settings of the processor that are others than in its folder.
+    """
+    prepared = processor(images=list(pictures), return_tensors="pt", input_data_format="channels_last", **changed)
     return prepared.pixel_values.to(model.device, model.dtype)
 
 

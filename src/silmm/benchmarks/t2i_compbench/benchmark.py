@@ -18,7 +18,16 @@ from silmm.benchmarks.t2i_compbench.layout import locate, names
 from silmm.benchmarks.t2i_compbench.official_files import write_official
 from silmm.benchmarks.t2i_compbench.prompts import COMMIT, FILES, read
 from silmm.benchmarks.t2i_compbench.scores import BOXES, PHRASES, TEXT, tallies
-from silmm.benchmarks.t2i_compbench.seeing import DEPTH, DETECTED, OF_CATEGORY, compared, is_parsed, look, words_of
+from silmm.benchmarks.t2i_compbench.seeing import (
+    DEPTH,
+    DETECTED,
+    OF_CATEGORY,
+    compared,
+    is_parsed,
+    look,
+    purpose,
+    words_of,
+)
 from silmm.benchmarks.t2i_compbench.words import Words, parser
 
 ROLES = {PHRASES: "vqa", TEXT: "clip", BOXES: "detector", DEPTH: "depth"}
@@ -92,4 +101,6 @@ BENCHMARK = Benchmark(
     },
     write_official=write_official,
     notes=notes,
+    finds=purpose,
+    found=lambda finding: len(finding[BOXES]),
 )

@@ -6,8 +6,12 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from silmm.benchmarks.detectors import iou as overlap
+
 if TYPE_CHECKING:
     import numpy as np
+
+__all__ = ["PEOPLE", "Corners", "Part", "Seen", "best", "depth_of", "in_their_pixels", "is_named", "offset", "overlap"]
 
 Corners = tuple[float, float, float, float]  # x0, y0, x1, y1
 SHORT, LONG = 479, 480  # the published detector's pictures: shorter side, longer side at most
@@ -76,14 +80,6 @@ def depth_of(depth_HW: np.ndarray, xyxy: Corners) -> tuple[float | None, float |
     return transposed, upright
 
 
-def overlap(a: Corners, b: Corners) -> float:
-    """Intersection over union."""
-    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height
-    return width * height / union if union > 0 else 0.0
-
-
 def offset(a: Corners, b: Corners) -> tuple[float, float]:
     """From the centre of a to that of b, to the right and down; exactly 0 from a box to itself."""
     return (b[0] + b[2]) / 2 - (a[0] + a[2]) / 2, (b[1] + b[3]) / 2 - (a[1] + a[3]) / 2
@@ -93,13 +89,30 @@ def is_named(noun: str, label: str) -> bool:
     """Whether a detector's label ("dining table", "watercraft, boat") names what a prompt's noun does: one of its parts
     ends with the noun, another name of it, or "person" for people, in the singular or the plural; "dog bed" does not
     name a dog."""
-    wanted = {" ".join(end) for end in _ends(noun)}
-    wanted |= {other for name in wanted for other in SYNONYMS.get(name, ())}
-    if wanted & set(PEOPLE):
-        wanted.add("person")
+    wanted = _meanings(noun)
     length = len(_words(noun))
     names = [name for name in re.split(r"[,/&]| and ", label.lower()) if not name.strip().endswith(UNLIKE)]
     return any(" ".join(end[-length:]) in wanted for name in names for end in _ends(name))
+
+
+def alike(nouns: Sequence[str]) -> list[list[int]]:
+    """The numbers of nouns by what they mean: those that one label may name are together ("couch", "sofa"; "boy",
+    "girl")."""
+    groups: list[tuple[list[int], set[str]]] = []
+    for number, noun in enumerate(nouns):
+        together, means = [number], _meanings(noun)
+        for group in [group for group in groups if group[1] & means]:
+            groups.remove(group)
+            together, means = [*group[0], *together], means | group[1]
+        groups.append((together, means))
+    return [sorted(numbers) for numbers, _ in groups]
+
+
+def _meanings(noun: str) -> set[str]:
+    """What a label that names a noun may end with."""
+    wanted = {" ".join(end) for end in _ends(noun)}
+    wanted |= {other for name in wanted for other in SYNONYMS.get(name, ())}
+    return wanted | {"person"} if wanted & set(PEOPLE) else wanted
 
 
 def _words(text: str) -> list[str]:

@@ -4,6 +4,8 @@ The arithmetic of Karine-Huang/T2I-CompBench@1b70949 (UniDet_eval/numeracy_eval.
 and `corrected` has not:
 - A noun is looked for within labels: a "scarf" is a car. `corrected` takes whole words, plurals and other names.
 - "telivision" is misspelt, so that televisions are not looked for as "tv".
+- "three couches and one sofa" are a detector's four couches, which are neither three nor one: both numbers are wrong in
+  every picture. `corrected` takes words that one label may name for one object, and adds up their numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import re
 from collections.abc import Sequence
 
 from silmm.benchmarks.interface import Item
-from silmm.benchmarks.t2i_compbench.boxes import Corners, Part, Seen, in_their_pixels, is_named
+from silmm.benchmarks.t2i_compbench.boxes import Corners, Part, Seen, alike, in_their_pixels, is_named
 from silmm.benchmarks.t2i_compbench.words import Words
 
 NUMBERS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
@@ -52,17 +54,21 @@ def parts(item: Item, words: Words | None, boxes: Sequence[Seen], size: tuple[in
     kept = without_doubles(in_their_pixels(boxes, size))
     names = [box.label for box in kept]
     weight = 0.5 / len(item.facts)
+    groups = alike([name for name, _ in item.facts])
+    group_of = {k: group for group in groups for k in group}
     made = []
     for k, (name, number) in enumerate(item.facts):
         official = _official_count(names, CALLED.get(name, name))
-        corrected = sum(is_named(name, box.label) for box in kept)
+        same, wanted = [item.facts[i][0] for i in group_of[k]], sum(item.facts[i][1] for i in group_of[k])
+        corrected = sum(any(is_named(one, box.label) for one in same) for box in kept)
+        share = 0.5 / len(groups) / len(same)  # words that mean the same share one object's worth
         there = Part(
             f"{k}-there", f"{name}?", "yes", "yes" if corrected else "no", float(corrected > 0),
-            weight * (official > 0), weight * (corrected > 0),
+            weight * (official > 0), share * (corrected > 0),
         )  # fmt: skip
         many = Part(
-            f"{k}-number", f"how many of {name}?", str(number), str(corrected), float(corrected == number),
-            weight * (official == number), weight * (corrected == number),
+            f"{k}-number", f"how many of {' or '.join(dict.fromkeys(same))}?", str(wanted), str(corrected),
+            float(corrected == wanted), weight * (official == number), share * (corrected == wanted),
         )  # fmt: skip
         made += [there, many]
     return made

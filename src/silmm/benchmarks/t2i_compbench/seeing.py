@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from silmm.benchmarks.detectors import least, that_count
 from silmm.benchmarks.interface import Finding, Item
-from silmm.benchmarks.judges.interface import Judges, Query
+from silmm.benchmarks.judges.interface import COUNTING, OBJECTS, Judges, Query
 from silmm.benchmarks.t2i_compbench import numeracy, phrases, spatial_2d, spatial_3d
 from silmm.benchmarks.t2i_compbench.boxes import depth_of
 from silmm.benchmarks.t2i_compbench.prompts import ACTION, BOTH, SPATIAL
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 DEPTH = "depth"  # is looked at, and asked about with the boxes
-LEAST = 0.5  # confidence of a box that counts (UniDet_eval/2D_spatial_eval.py)
 OF_CATEGORY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("color", "shape", "texture"), (PHRASES,)),
     "spatial_2d": (BOXES,),
@@ -41,6 +41,13 @@ class Shown(NamedTuple):
 def kinds(item: Item) -> tuple[str, ...]:
     """What is looked at in the pictures of a prompt."""
     return OF_COMPLEX[item.facts] if item.category == "complex" else OF_CATEGORY[item.category]
+
+
+def purpose(item: Item) -> str | None:
+    """What the detector is asked for in the pictures of a prompt, if it is."""
+    if BOXES not in kinds(item):
+        return None
+    return COUNTING if item.category == "numeracy" else OBJECTS
 
 
 def words_of(items: Iterable[Item]) -> dict[str, Words]:
@@ -90,8 +97,11 @@ def _detect(judges: Judges, shown: Shown, rows: Sequence[int], found: list[Findi
     labels = [
         DETECTED[item.category].labels(item, shown.words.get(item.prompt)) for item in (shown.items[i] for i in rows)
     ]
-    for i, boxes in zip(rows, judges.detector.detect([shown.pictures[i] for i in rows], labels, LEAST), strict=True):
-        found[i][BOXES] = [[box.label, box.score, list(box.xyxy), None] for box in boxes]
+    purposes = [purpose(shown.items[i]) or OBJECTS for i in rows]
+    asked = judges.detector.detect([shown.pictures[i] for i in rows], labels, least(judges.detector, purposes))
+    for i, what, boxes in zip(rows, purposes, asked, strict=True):
+        own = that_count(boxes, judges.detector.thresholds[what])
+        found[i][BOXES] = [[box.label, box.score, list(box.xyxy), None] for box in own]
         found[i]["size"] = [shown.pictures[i].shape[1], shown.pictures[i].shape[0]]
 
 

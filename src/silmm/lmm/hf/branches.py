@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from silmm.lmm.hf.text import TextModel
+from silmm.probability import mass
 
 Branches = Sequence[Sequence[Sequence[int]]]  # ids of each branch of each row
 
@@ -35,7 +36,7 @@ def yes_no(
     out = []
     for hidden_ND in _hidden(model, cache, mask_BP, branches):
         probs_NV = model.head(hidden_ND).float().softmax(-1)
-        out.append(torch.stack([probs_NV[:, ids].sum(-1) for ids in words], 1).cpu().numpy())
+        out.append(torch.stack([mass(probs_NV, ids) for ids in words], 1).cpu().numpy())
     return out
 
 
