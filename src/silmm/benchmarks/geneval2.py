@@ -217,4 +217,5 @@ BENCHMARK = Benchmark(
     groups={},
     prompts=800,
     write_official=write_official,
+    upright=True,
 )

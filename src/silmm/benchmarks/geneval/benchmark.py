@@ -101,4 +101,5 @@ BENCHMARK = Benchmark(
     groups={"overall": TASKS},
     prompts=553,
     write_official=write_official,
+    upright=True,
 )
