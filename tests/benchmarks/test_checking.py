@@ -113,7 +113,7 @@ def test_plain_pictures_need_no_word(
 
 def test_by_which_code_a_picture_is_turned() -> None:
     turned = {name: registry.get(name).upright for name in registry.BENCHMARKS}
-    assert [name for name, upright in turned.items() if upright] == ["geneval2", "geneval"]
+    assert [name for name, upright in turned.items() if upright] == ["geneval2", "tifa", "geneval"]
     assert {name: registry.get(name).layout.whole for name in turned if registry.get(name).layout.whole} == {
         "dpg_bench": "dpg_bench_1"
     }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from silmm.benchmarks.judges.interface import Judges
 
 BLOCK = 32  # pictures that the judges are given at a time, and that an interruption loses
-BYTES = 2**29  # of pixels in a block: it ends with the file that reaches them
+BYTES = 2**28  # of pixels in a block: it ends with the file that reaches them (32 pictures of 1672 x 1672)
 
 
 class Seen(NamedTuple):
