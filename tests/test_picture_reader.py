@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from silmm.picture_reader import AS_SEEN, AS_STORED, FORMATS, PIXELS, PictureError, decode, read_file, size_of
+from silmm.picture_reader import AS_SEEN, AS_STORED, FORMATS, PictureError, decode, read_file, size_of
 
 GREY = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
 RED, BLUE, WHITE = [255, 0, 0], [0, 0, 255], [255, 255, 255]
@@ -108,9 +108,9 @@ def test_a_bomb_is_refused_by_its_header(recwarn: pytest.WarningsRecorder) -> No
     for side in (10_000, 20_000, 2**31 - 1):
         bomb = raw_png((side, side), b"")
         for read in (decode, size_of):
-            with pytest.raises(PictureError, match=r"pixels"):
+            with pytest.raises(PictureError, match=r"more pixels than 67,108,864"):
                 read(bomb)
-    with pytest.raises(PictureError, match=f"8193 x 8192 pixels: expected at most {PIXELS:,}"):
+    with pytest.raises(PictureError, match="8193 x 8192: more pixels than 67,108,864"):
         decode(raw_png((8193, 8192), b""))
     assert size_of(raw_png((8192, 8192), b"")) == (8192, 8192)
 

@@ -101,9 +101,11 @@ def _opened(content: bytes, formats: Sequence[str]) -> Image.Image:
         image = Image.open(io.BytesIO(content), formats=formats)
     except Image.UnidentifiedImageError:
         raise PictureError(f"it is no whole {' or '.join(formats)}") from None
+    except Image.DecompressionBombError:
+        raise PictureError(f"more pixels than {PIXELS:,}") from None
     width, height = image.size
     if width * height > PIXELS:
-        raise PictureError(f"{width} x {height} pixels: expected at most {PIXELS:,}")
+        raise PictureError(f"{width} x {height}: more pixels than {PIXELS:,}")
     if image.mode not in _MODES:
         raise PictureError(f"channels of kind {image.mode}: expected 8 or 16 bits")
     return image
