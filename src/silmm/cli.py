@@ -111,7 +111,7 @@ def build_parser() -> Parser:
     cli_benchmark.add_benchmark_images(commands).set_defaults(run=_benchmark_images)
     add_drawing(command("draw", _draw, "Draw a prompt."))
     sub = command("ask", _ask, "Ask a yes/no question about an image.", "ckpt")
-    sub.add_argument("image", type=Path, metavar="IMAGE")
+    sub.add_argument("image", type=Path, metavar="IMAGE", help="a picture: PNG, JPEG, WebP, BMP or GIF")
     sub.add_argument("question", metavar="QUESTION")
     text = "Say what a config will take before it runs: weights, work, memory of every stage, time."
     sub = command("plan", _plan, text)

@@ -34,7 +34,8 @@ def add_benchmark(commands: Any) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_what(parser)
-    parser.add_argument("--images", type=Path, nargs="+", metavar="PATH", help="folders, ZIP archives, or a JSON map")
+    text = "the pictures: folders, ZIP archives, or a JSON map"
+    parser.add_argument("--images", type=Path, nargs="+", metavar="PATH", help=text)
     parser.add_argument(
         "--ckpt", type=Path, metavar="DIR", help="an LMM to draw them with into OUT.pictures, instead of --images"
     )

@@ -249,6 +249,31 @@ def test_folders_that_are_refused(tmp_path: Path, damage: Callable[[Path], Any],
         GENEVAL.layout.locate(find([folder]), items)
 
 
+def test_metadata_may_say_more(tmp_path: Path) -> None:
+    """As generators do that add a seed, or what they made of the prompt, under a key of their own."""
+    items = GENEVAL.read(written(tmp_path, *ALL))
+    folder = drawn(tmp_path / "pictures", items)
+    more = {**items[1].facts.raw, "seed": 7, "rewritten": "a dog, in detail"}
+    (folder / "00001/metadata.jsonl").write_text(json.dumps(more))
+    assert GENEVAL.layout.locate(find([folder]), items) == GENEVAL.layout.names(items)
+
+
+def test_what_metadata_says_otherwise_is_said(tmp_path: Path) -> None:
+    items = GENEVAL.read(written(tmp_path, *ALL))
+    folder = drawn(tmp_path / "pictures", items)
+    rewritten = {**items[1].facts.raw, "prompt": "a dog, in detail"}
+    (folder / "00001/metadata.jsonl").write_text(json.dumps(rewritten))
+    with pytest.raises(InputError) as error:
+        GENEVAL.layout.locate(find([folder]), items)
+    said = str(error.value)
+    assert f"prompt is 'a dog, in detail', officially {items[1].prompt!r}" in said
+    assert "where prompts were rewritten, take these files away and give --note rewriting=.." in said
+    del rewritten["prompt"]
+    (folder / "00001/metadata.jsonl").write_text(json.dumps(rewritten))
+    with pytest.raises(InputError, match="the first: no 'prompt'; number the folders"):
+        GENEVAL.layout.locate(find([folder]), items)
+
+
 def test_a_picture_in_two_places(tmp_path: Path) -> None:
     items = GENEVAL.read(written(tmp_path, ONE))
     folders = [drawn(tmp_path / name, items) for name in ("a", "b")]

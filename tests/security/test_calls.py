@@ -19,6 +19,8 @@ BANNED_NAMES = """
     subprocess.getoutput subprocess.getstatusoutput pd.read_pickle tempfile.mktemp shutil.unpack_archive
 """
 METHODS = {"extractall", "extract", "read_pickle", "to_pickle"}  # of an archive or a table, whatever it is called
+OPENERS = {"imread", "imread_v2", "load_image", "read_image", "decode_image", "imdecode"}  # of pictures of any format
+READER = "picture_reader.py"  # the one module that opens pictures
 
 
 def name_of(node: ast.expr) -> str:
@@ -39,6 +41,10 @@ def wrong(call: ast.Call) -> str | None:
     last = name.rpartition(".")[2]
     if name in BANNED_NAMES.split() or (last in METHODS and "." in name):
         return f"{name} is called"
+    if last in OPENERS:
+        return f"{name} opens a picture: use silmm.{READER.removesuffix('.py')}"
+    if name.endswith("Image.open") and "formats" not in given:
+        return "Image.open of any format"
     if name == "torch.load" and not is_("weights_only", True):
         return "torch.load without weights_only=True"
     if name in ("np.load", "numpy.load") and "allow_pickle" in given and not is_("allow_pickle", False):
@@ -70,6 +76,13 @@ def test_no_source_calls_what_runs_a_file() -> None:
     assert found == []
 
 
+def test_one_module_opens_pictures() -> None:
+    opening = {path.name for path in FILES for call in calls(path) if name_of(call.func).endswith("Image.open")}
+    assert opening == {READER}
+    renamed = re.compile(r"from PIL.Image import .*\bopen\b|from PIL import .*Image as|import PIL.Image as")
+    assert [path for path in FILES if renamed.search(path.read_text(encoding="utf-8"))] == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -77,7 +90,7 @@ def test_no_source_calls_what_runs_a_file() -> None:
         "np.load(x, allow_pickle=True)",
         "yaml.load(x)", "yaml.load(x, Loader=yaml.Loader)", "subprocess.run(x, shell=True)", "pickle.load(x)",
         "A.from_pretrained(x)", "A.from_pretrained(x, local_files_only=True, trust_remote_code=True)",
-        "archive.extractall(x)", "pd.read_pickle(x)",
+        "archive.extractall(x)", "pd.read_pickle(x)", "Image.open(x)", "PIL.Image.open(x)", "cv2.imread(x)",
     ],
 )  # fmt: skip
 def test_the_test_would_see_it(text: str) -> None:

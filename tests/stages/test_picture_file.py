@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from silmm.records import RecordError
-from silmm.stages.picture_file import picture_writer, read_pictures
+from silmm.stages import picture_file
+from silmm.stages.picture_file import picture_writer, png, read_pictures
+from tests.test_zip_members import shared
 
 PICTURES = {f"p{i}_0.png": np.random.default_rng(i).integers(0, 256, (9, 7, 3), dtype=np.uint8) for i in range(3)}
 
@@ -76,6 +79,48 @@ def test_damage_is_named(damage: Callable[[Path], object], said: str, tmp_path: 
     damage(written(tmp_path / "a"))
     with pytest.raises(RecordError, match=said):
         read_pictures(tmp_path / "a", ["p1_0.png"])
+
+
+def test_names_that_share_a_picture_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    shared(tmp_path / "a/pictures.zip", 20, png(np.zeros((2000, 2000, 3), np.uint8)))
+    with pytest.raises(RecordError, match="not a whole ZIP archive .*share the same bytes"):
+        read_pictures(tmp_path / "a", ["00000"])
+
+
+def test_one_picture_is_decoded_at_a_time(tmp_path: Path) -> None:
+    """Twenty pictures of 3 MB, each a few kilobytes in its file."""
+    names = [f"p{i}_0.png" for i in range(20)]
+    with picture_writer(tmp_path) as add:
+        for name in names:
+            add(name, np.full((1000, 1000, 3), 7, np.uint8))
+    tracemalloc.start()
+    try:
+        found = read_pictures(tmp_path, names)
+        assert [int(picture[0, 0, 0]) for picture in found] == [7] * 20
+        assert [picture.shape for picture in found[17:]] == [(1000, 1000, 3)] * 3
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * 3_000_000
+
+
+def test_another_size_is_refused_by_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "a")
+    assert len(read_pictures(tmp_path / "a", list(PICTURES), (7, 9))) == 3
+    monkeypatch.setattr(picture_file, "decode", None)
+    with pytest.raises(RecordError, match=r"p0_0.png: 7 x 9 pixels: expected 30 x 30; delete its folder"):
+        read_pictures(tmp_path / "a", list(PICTURES), (30, 30))
+
+
+def test_a_picture_that_is_damaged_within_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    content = png(PICTURES["p0_0.png"])
+    with zipfile.ZipFile(tmp_path / "a/pictures.zip", "w") as archive:
+        archive.writestr("p0_0.png", content[:-40])
+    found = read_pictures(tmp_path / "a", ["p0_0.png"])
+    with pytest.raises(RecordError, match="p0_0.png: not a picture that can be read .* re-run silmm images"):
+        list(found)
 
 
 def test_a_missing_picture_is_named(tmp_path: Path) -> None:

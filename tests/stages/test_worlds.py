@@ -179,6 +179,26 @@ def test_ask_keeps_the_words(tmp_path: Path, load, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "yes  p_yes=0.750 p_no=0.500\n"
 
 
+def test_ask_shows_a_picture_as_a_viewer_does(tmp_path: Path, load) -> None:  # type: ignore[no-untyped-def]
+    """Turned, and white where it is transparent."""
+    lmm, seen = Parrot(), []
+    answers = [np.array([[0.5, 0.25]])]
+    lmm.look = lambda images, questions: (seen.extend(images), answers)[1]  # type: ignore[method-assign]
+    load(lmm)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGBA", (7, 5), (25, 0, 0, 0)).save(tmp_path / "a.png", exif=exif)
+    inference.ask(ckpt=tmp_path, image=tmp_path / "a.png", question="Is it red?")
+    assert seen[0].shape == (7, 5, 3) and (seen[0] == 255).all()
+
+
+def test_ask_looks_at_the_picture_before_it_loads_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    monkeypatch.setattr(inference.models, "load", lambda folder: pytest.fail("a model is loaded"))
+    with pytest.raises(InputError, match=r"x.png: not a picture that can be read \(it is no whole PNG"):
+        inference.ask(ckpt=tmp_path, image=tmp_path / "x.png", question="Is it red?")
+
+
 def judging(folder: Path) -> dict[str, object]:
     """What needs the oracle, each as a call."""
     out = {"seed": 0, "out": folder / "out"}

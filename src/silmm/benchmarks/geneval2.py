@@ -218,4 +218,5 @@ BENCHMARK = Benchmark(
     groups={},
     prompts=800,
     write_official=write_official,
+    upright=True,
 )

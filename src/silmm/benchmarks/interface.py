@@ -79,6 +79,8 @@ class Layout(NamedTuple):
     names: Callable[[Sequence[Item]], list[list[Ref]]]
     # What else the official evaluator wants beside the pictures: content by file name.
     extras: Callable[[Sequence[Item]], Mapping[str, str]] = lambda items: {}
+    # Of a layout of grids: the benchmark of the same prompts that takes one whole picture a file.
+    whole: str | None = None
 
 
 class Benchmark(NamedTuple):
@@ -110,3 +112,4 @@ class Benchmark(NamedTuple):
     found: Callable[[Finding], int] = lambda finding: 0
     # What else the numbers hang on, to stand beside them: what is amiss in the official files, counted; a parser.
     notes: Callable[[Sequence[Item]], Mapping[str, Any]] = lambda items: {}
+    upright: bool = False  # whether its own code turns a picture as EXIF says; none lays what is transparent on white

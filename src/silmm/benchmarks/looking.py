@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from silmm.benchmarks.judges.interface import Judges
 
 BLOCK = 32  # pictures that the judges are given at a time, and that an interruption loses
+BYTES = 2**28  # of pixels in a block: it ends with the file that reaches them (32 pictures of 1672 x 1672)
 
 
 class Seen(NamedTuple):
@@ -53,28 +55,34 @@ def look_at(
     that it was made of. Raises InputError for a picture that cannot be read, and a judge that gives no numbers.
     """
     flat = [(item, ref) for item, own in zip(items, refs, strict=True) for ref in own]
-    starts = range(0, len(flat), BLOCK)
     findings: list[Finding] = []
     digests: list[str] = []
     sizes: dict[str, int] = {}
 
     def load(start: int) -> _Block:
-        block = flat[start : start + BLOCK]
-        pictures = [files.pixels(ref) for _, ref in block]
-        return _Block([item for item, _ in block], pictures, [_digest(picture) for picture in pictures])
+        """Whole files, so that none is decoded for two blocks."""
+        pictures: list[np.ndarray] = []
+        for _, group in groupby(flat[start : start + BLOCK], key=lambda row: row[1].name):
+            pictures += files.each([ref for _, ref in group])
+            if sum(picture.nbytes for picture in pictures) >= BYTES:
+                break
+        block_items = [item for item, _ in flat[start : start + len(pictures)]]
+        return _Block(block_items, pictures, [_digest(picture) for picture in pictures])
 
     with ThreadPoolExecutor(1) as reader, tqdm(total=len(flat), desc="look", unit="picture", mininterval=1) as bar:
         waiting = reader.submit(load, 0) if flat else None
-        for start in starts:
-            assert waiting is not None
+        start = 0
+        while waiting is not None:
             block = waiting.result()
-            waiting = reader.submit(load, start + BLOCK) if start + BLOCK < len(flat) else None
+            following = start + len(block.items)
+            waiting = reader.submit(load, following) if following < len(flat) else None
             findings += _kept_or_new(benchmark, judges, block, journal / f"looked-{start:06d}.json")
             digests += block.digests
             for picture in block.pictures:
                 size = f"{picture.shape[1]}x{picture.shape[0]}"
                 sizes[size] = sizes.get(size, 0) + 1
             bar.update(len(block.items))
+            start = following
     counts = [len(own) for own in refs]
     return Seen(_split(findings, counts), sizes, _split(digests, counts))
 

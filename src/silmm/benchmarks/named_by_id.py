@@ -40,10 +40,11 @@ def _by_map(files: PictureFiles) -> dict[str, list[str]]:
 
 def _by_name(files: PictureFiles) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
+    doubled = set(files.doubled)
     for name in sorted(files.holder):
         stem, dot, suffix = name.rpartition(".")
         if dot + suffix.lower() in SUFFIXES:
-            found[stem] += [name, name] if name in files.doubled else [name]
+            found[stem] += [name, name] if name in doubled else [name]
     return dict(found)
 
 

@@ -25,7 +25,7 @@ from silmm.records import (
 )
 from silmm.shapeworld.language import Unit, parse_prompt, parse_question, units
 from silmm.shapeworld.oracle import judge, read
-from silmm.shapeworld.scene import Scene
+from silmm.shapeworld.scene import SIDE, Scene
 from silmm.stages.picture_file import read_pictures
 from silmm.stages.representations import Key
 from silmm.stages.scoring import answers_of
@@ -109,7 +109,7 @@ def _scenes(images: Sequence[Path]) -> dict[Key, list[Scene | None]]:
         index = read_table(folder / "index.parquet", INDEX).to_pylist()
         for start in range(0, len(index), BLOCK):
             block = index[start : start + BLOCK]
-            pixels = np.stack(read_pictures(folder, [row["file"] for row in block]))
+            pixels = np.stack(read_pictures(folder, [row["file"] for row in block], (SIDE, SIDE)))
             for row, scene in zip(block, read(pixels), strict=True):
                 found[row["prompt_id"], row["sample"]].append(scene)
     return dict(found)

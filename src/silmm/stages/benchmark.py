@@ -14,12 +14,14 @@ from typing import Any
 from silmm import __version__
 from silmm.align.state import fingerprint
 from silmm.benchmarks import data_files, detectors, registry, scores
+from silmm.benchmarks.checking import check
 from silmm.benchmarks.choice import chosen, read_whole
 from silmm.benchmarks.interface import Benchmark, Item, Row
 from silmm.benchmarks.judges.interface import ROLES, Card, Judges
 from silmm.benchmarks.looking import Seen, look_at
 from silmm.benchmarks.pictures import DRAWN, find
 from silmm.errors import InputError
+from silmm.picture_reader import AS_STORED
 from silmm.records import BENCHMARK, atomic_dir, write_json, write_table
 from silmm.report.benchmark_table import STANDINGS, Line, standing, to_csv, to_markdown
 from silmm.sources import source_hash
@@ -54,9 +56,10 @@ def run(
     data_files.require(benchmark, data, download)
     items = chosen(benchmark, read_whole(benchmark, data), only, first)
     notes = dict(benchmark.notes(items))
-    files = find(images)
+    files = find(images, AS_STORED._replace(upright=benchmark.upright))
     refs = benchmark.layout.locate(files, items)
-    files.check(list(dict.fromkeys(ref.name for own in refs for ref in own)))
+    checked = check(benchmark, files, refs)
+    print(*checked.lines, sep="\n", end="\n" if checked.lines else "")
     drawn = _drawn(images)
     judges = _judges(benchmark, items, judge)
     cards = [one.card for one in judges if one is not None]
@@ -70,6 +73,7 @@ def run(
     lines = _lines(benchmark, items, seen, scores.scores_of(benchmark, tallies), cards, label, part)
     about = {
         **_about(benchmark, items, cards, seen, only, first, left_out),
+        "pictures read": checked.about,
         "notes": notes,
         **detectors.about(benchmark, items, seen.findings, judges),
         "data": data_files.hashes(benchmark, data),

@@ -83,7 +83,8 @@ def is_whole(file: Path, block: Sequence[Task]) -> bool:
     names = list(dict.fromkeys(ref.name for _, refs in block for ref in refs))
     try:
         with zipfile.ZipFile(file) as archive:
-            return archive.namelist() == names and archive.testzip() is None
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+            return stored and archive.namelist() == names and archive.testzip() is None
     except Exception:  # zipfile has no error of its own for some of what a damaged file may hold
         return False
 

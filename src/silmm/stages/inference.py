@@ -14,6 +14,7 @@ from silmm.atomic import atomic_dir, atomic_file, check_dir
 from silmm.errors import InputError
 from silmm.lmm.sampler import sampling_of
 from silmm.outputs import PNG, check_file, png_signature
+from silmm.picture_reader import AS_SEEN, PictureError, decode, read_file
 from silmm.settings import Images
 from silmm.stages import own_score, pictures, promises, worlds
 from silmm.stages.runtime import prepare
@@ -106,20 +107,21 @@ def _picture(pixels: np.ndarray) -> Image.Image:
 
 
 def ask(*, ckpt: Path, image: Path, question: str, threads: int = 1) -> None:
-    """Print the answer and its probabilities; the picture may be of any size (it is brought to the LMM's own).
+    """Print the answer and its probabilities; the picture may be of any size (it is brought to the LMM's own). It is
+    turned as its EXIF orientation says, and what is transparent is white.
 
     Raises InputError for a question without a word, or that the LMM does not take, and for what is no picture.
     """
     _refuse_empty(question, "question", "is there a red circle?")
     prepare(threads)
-    lmm = models.load(ckpt)
     try:
-        picture = Image.open(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as Pillow says that it is none
+        pixels_HWC = decode(read_file(image), AS_SEEN).pixels_HWC
+    except (OSError, PictureError) as error:
         raise InputError(f"{image}: not a picture that can be read ({error}): give a PNG, or a JPEG") from None
+    lmm = models.load(ckpt)
     text = worlds.of(lmm).as_question(question)
     try:
-        answers = promises.probabilities(lmm.look([np.asarray(picture)], [[text]]), [[text]], ckpt)
+        answers = promises.probabilities(lmm.look([pixels_HWC], [[text]]), [[text]], ckpt)
         p_yes, p_no = answers[0][0]
     except ValueError as error:
         raise InputError(str(error)) from None

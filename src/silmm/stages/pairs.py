@@ -159,6 +159,7 @@ def _oracle_scores(images: Sequence[Path], qa: Path, questions: list[PromptQuest
     from silmm.records import INDEX
     from silmm.shapeworld.language import parse_question
     from silmm.shapeworld.oracle import judge, read
+    from silmm.shapeworld.scene import SIDE
     from silmm.stages.picture_file import read_pictures
 
     asked = {row.prompt_id: [parse_question(q.text) for q in row.questions] for row in questions}
@@ -171,7 +172,7 @@ def _oracle_scores(images: Sequence[Path], qa: Path, questions: list[PromptQuest
             continue
         if lost := sorted({row["prompt_id"] for row in index} - set(asked)):
             raise RecordError(f"{folder}: prompt {lost[0]} has no record in {qa}; re-run silmm questions")
-        scenes = read(np.stack(read_pictures(folder, [row["file"] for row in index])))
+        scenes = read(np.stack(read_pictures(folder, [row["file"] for row in index], (SIDE, SIDE))))
         for row, scene in zip(index, scenes, strict=True):
             held = [judge(unit, scene) for unit in asked[row["prompt_id"]] if unit]
             if held:

@@ -12,16 +12,21 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from PIL import Image
 
+from silmm import zip_members
+from silmm.picture_reader import PictureError, decode, size_of
 from silmm.records import RecordError
 from silmm.typed_json import short
 
 NAME = "pictures.zip"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that ZIP knows: same pictures, same bytes
 _UNIX, _MODE = 3, 0o644 << 16
+_FORMATS = ("PNG",)
+_REMEDY = "delete its folder and re-run silmm images"
 
 
 @contextmanager
@@ -64,37 +69,66 @@ def png(pixels_HWC: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def read_pictures(folder: Path, names: Sequence[str]) -> list[np.ndarray]:
-    """Pictures uint8 `[H, W, 3]` with these names from `folder`'s archive.
+class Pictures(Sequence[np.ndarray]):
+    """Pictures uint8 `[H, W, 3]`, decoded when they are asked for: in memory they are as large as their files."""
+
+    def __init__(self, places: Sequence[str], contents: Sequence[bytes]) -> None:
+        self._places, self._contents = places, contents
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Pictures: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | Pictures:
+        """One picture, or some of them. Raises RecordError for one that is damaged."""
+        if isinstance(index, slice):
+            return Pictures(self._places[index], self._contents[index])
+        try:
+            return decode(self._contents[index], formats=_FORMATS).pixels_HWC
+        except PictureError as error:
+            raise _unreadable(self._places[index], error) from None
+
+
+def read_pictures(folder: Path, names: Sequence[str], size: tuple[int, int] | None = None) -> Pictures:
+    """The pictures with these names from `folder`'s archive; with `size` (width, height), all of it.
 
     Raises RecordError for an archive or a picture that is missing or damaged; checksums are checked.
     """
     file = folder / NAME
     try:
         with zipfile.ZipFile(file) as archive:
-            return [_pixels(archive, name) for name in names]
+            entries = {entry.filename: entry for entry in zip_members.members(archive)}
+            contents = [_content(archive, entries.get(name), name) for name in names]
     except FileNotFoundError:
         raise RecordError(f"{file}: no such file; run the stage that makes it (silmm images)") from None
     except RecordError:
         raise
     except Exception as error:  # zipfile has no error of its own for some of what a damaged file may hold
-        reason = short(error)
-        raise RecordError(
-            f"{file}: not a whole ZIP archive ({reason}); delete its folder and re-run silmm images"
-        ) from None
+        raise RecordError(f"{file}: not a whole ZIP archive ({short(error)}); {_REMEDY}") from None
+    places = [f"{file}: {name}" for name in names]
+    for place, content in zip(places, contents, strict=True):
+        try:
+            found = size_of(content, _FORMATS)
+        except PictureError as error:
+            raise _unreadable(place, error) from None
+        if size and found != size:
+            raise RecordError(f"{place}: {found[0]} x {found[1]} pixels: expected {size[0]} x {size[1]}; {_REMEDY}")
+    return Pictures(places, contents)
 
 
-def _pixels(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    where, remedy = f"{archive.filename}: {name}", "delete its folder and re-run silmm images"
-    try:
-        entry = archive.getinfo(name)
-    except KeyError:
-        raise RecordError(f"{where}: no such picture, which index.parquet beside it names; {remedy}") from None
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo | None, name: str) -> bytes:
+    where = f"{archive.filename}: {name}"
+    if entry is None:
+        raise RecordError(f"{where}: no such picture, which index.parquet beside it names; {_REMEDY}")
     if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-        raise RecordError(f"{where}: compressed or encrypted, as silmm images never writes it; {remedy}")
-    content = archive.read(entry)
-    try:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as Pillow says that it is none
-        raise RecordError(f"{where}: not a picture that can be read ({short(error)}); {remedy}") from None
+        raise RecordError(f"{where}: compressed or encrypted, as silmm images never writes it; {_REMEDY}")
+    return zip_members.read(archive, entry)
+
+
+def _unreadable(place: str, error: PictureError) -> RecordError:
+    return RecordError(f"{place}: not a picture that can be read ({error}); {_REMEDY}")

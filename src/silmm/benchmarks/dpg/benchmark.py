@@ -123,7 +123,7 @@ BENCHMARK = Benchmark(
         ),
     ),
     judges={"vqa": "mplug_visual-question-answering_coco_large_en"},
-    layout=Layout(locate, names),
+    layout=Layout(locate, names, whole="dpg_bench_1"),
     read=read,
     roles_of=lambda category: ("vqa",),
     look=look,

@@ -103,4 +103,5 @@ BENCHMARK = Benchmark(
     finds=purpose,
     found=lambda finding: sum(map(len, finding.values())),
     write_official=write_official,
+    upright=True,
 )

@@ -70,11 +70,12 @@ def _of_category(files: PictureFiles, category: str) -> Found:
 
 def _in_folder(files: PictureFiles, folder: str) -> Found:
     found: Found = defaultdict(list)
+    doubled = set(files.doubled)
     for name in files.holder:
         parts = name.split("/")
         stem, dot, suffix = parts[-1].rpartition(".")
         prompt, number = stem.split("_")[0], stem.rpartition("_")[2]
         inside = parts[0] == folder and parts[1:-1] in ([], ["samples"])
         if inside and dot + suffix.lower() in SUFFIXES and "_" in stem and number.isdecimal():
-            found[prompt] += [(int(number), name)] * (1 + (name in files.doubled))
+            found[prompt] += [(int(number), name)] * (1 + (name in doubled))
     return found

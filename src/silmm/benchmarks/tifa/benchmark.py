@@ -138,5 +138,6 @@ BENCHMARK = Benchmark(
     tallies=tallies,
     groups={},
     write_official=write_official,
+    upright=True,
     notes=notes,
 )
