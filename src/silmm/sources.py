@@ -60,12 +60,8 @@ def source_hash(module: str, *of: str) -> str:
 
 
 def source_files(module: str, *of: str) -> list[Path]:
-    """The files that `silmm.<module>` uses for `of`, directly or not, sorted.
-
-    Raises FileNotFoundError if there is no such module, ValueError for an LMM or a benchmark that is unknown.
-    """
-    if unknown := set(of) - SHAPEWORLD - PRETRAINED - BENCHMARKS:
-        raise ValueError(f"neither an LMM nor a public benchmark: {', '.join(sorted(unknown))}")
+    """The files that `silmm.<module>` uses for `of`, directly or not, sorted; for a name that is not known here, those
+    of all. Raises FileNotFoundError if there is no such module."""
     found: set[Path] = set()
     todo = _files(f"silmm.{module}")
     stem = PACKAGE.joinpath(*module.split("."))
