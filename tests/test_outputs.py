@@ -25,6 +25,7 @@ from silmm.lmm.janus import tiny
 from silmm.outputs import MARKER, PAGE, PDF, PNG, check_file, png_signature
 from silmm.records import PAIRS, SCORES, write_json, write_jsonl, write_table
 from silmm.report import style
+from silmm.report.gallery import PARTS
 from silmm.schemas import Prompt, PromptStats
 from silmm.stages import journal
 
@@ -93,6 +94,11 @@ def _deep(folder: Path) -> str:
     return "did not write it, or an older version did (a/b/photo.jpg)"
 
 
+def _an_empty_folder_in_it(folder: Path) -> str:
+    (folder / "a/b").mkdir(parents=True)
+    return "did not write it, or an older version did (a/b)"
+
+
 def _of_another_command(folder: Path) -> str:
     made(folder, "silmm align", a="1")
     return "not empty: `silmm align` wrote it, not `silmm images`"
@@ -122,7 +128,15 @@ def _a_file(folder: Path) -> str:
     return "a file, but `silmm images` writes a folder"
 
 
-STRANGE = [_foreign, _deep, _of_another_command, _with_a_file_more, _with_a_link_more, _a_marker_by_its_name_alone]
+STRANGE = [
+    _foreign,
+    _deep,
+    _an_empty_folder_in_it,
+    _of_another_command,
+    _with_a_file_more,
+    _with_a_link_more,
+    _a_marker_by_its_name_alone,
+]
 STRANGE.append(_a_file)
 
 
@@ -134,6 +148,13 @@ def test_a_folder_that_is_not_its_own_is_left_alone(make: Callable[[Path], str],
         raise AssertionError("the work has begun")
     assert says in str(caught.value) and "give a new folder" in str(caught.value)
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/..", "/"])
+def test_a_folder_without_a_name_is_none_to_write(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give the name of a new one"):
+        check_dir(Path(name), OWN)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_came_while_it_worked_is_left_alone(tmp_path: Path) -> None:
@@ -156,6 +177,21 @@ def test_a_former_folder_is_never_the_only_copy(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="partial-old-out: not empty"), atomic_dir(tmp_path / "out", OWN):
         raise AssertionError("the work has begun")
     assert (tmp_path / ".partial-old-out/photo.jpg").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_replaced_is_still_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path / "out", a="1")
+    rename = Path.rename
+
+    def broken(path: Path, target: Path) -> None:
+        if path.name == ".partial-out":
+            raise OSError("no")
+        rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(OSError, match="no"):
+        made(tmp_path / "out", a="2")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"] and (tmp_path / "out/a").read_text() == "1"
 
 
 def test_the_marker_is_no_part_of_a_fingerprint(tmp_path: Path) -> None:
@@ -207,6 +243,7 @@ def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     for name in (*kinds, "photo", "text"):
         for other, kind in {**kinds, "pairs": PAIRS, "pdf": PDF, "page": PAGE}.items():
             assert _is(tmp_path / name, kind) == (name == other), (name, other)
+    assert PAGE in PARTS["html"].read_bytes()
     (tmp_path / "nothing").touch()
     assert all(_is(tmp_path / name, kind) for name in ("nothing", "none") for kind in kinds.values())
     assert not _is(tmp_path, PNG) and not _is(Path("/dev/null"), PNG)

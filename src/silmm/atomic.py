@@ -71,6 +71,7 @@ def atomic_dir(path: Path, command: str) -> Iterator[Path]:
         _remove(old)
     except BaseException:
         _remove(temporary)
+        _recover(path)
         raise
     _sync(path.parent)
 
@@ -85,11 +86,19 @@ def check_dir(path: Path, command: str) -> None:
 
     A former folder gets its name back where a process was killed before the new one stood there: it is the only copy.
     """
-    former = _former_name(path)
-    if former.exists() and not path.exists():
-        former.rename(path)
     outputs.check_folder(path, command)
-    outputs.check_folder(former, command)
+    if _recover(path):
+        outputs.check_folder(path, command)
+    outputs.check_folder(_former_name(path), command)
+
+
+def _recover(path: Path) -> bool:
+    """Give a former folder its name back if nothing else has it."""
+    former = _former_name(path)
+    lost = former.exists() and not path.exists()
+    if lost:
+        former.rename(path)
+    return lost
 
 
 def _former_name(path: Path) -> Path:

@@ -41,7 +41,9 @@ Kind = Columns | type | tuple[str, ...] | bytes  # parquet; a dataclass (JSON, o
 
 
 def check_folder(path: Path, command: str) -> None:
-    """Raise InputError if `path` is a file, or holds what `command` did not write."""
+    """Raise InputError if `path` is a file, or holds what `command` did not write; OSError where it cannot be read."""
+    if path.name in ("", ".."):
+        raise InputError(f"{path}: `{command}` writes a folder, whole or not at all: give the name of a new one")
     if not path.exists():
         return
     if not path.is_dir():
@@ -101,13 +103,13 @@ def png_signature() -> PngInfo:
 
 
 def check_apart(outputs: Mapping[str, Path], inputs: Iterable[tuple[str, Path]]) -> None:
-    """Raise InputError if an output (by the name of its option) is an input or holds one, or is another output or lies
-    in the folder `out`."""
+    """Raise InputError if an output (by the name of its option) is an input or another output, or if the folder `out`
+    holds one of these."""
     places = {name: Path(os.path.realpath(path)) for name, path in outputs.items()}
     for name, place in places.items():
         for option, path in inputs:
             source = Path(os.path.realpath(path))
-            if place == source or place in source.parents:
+            if place == source or (name == "out" and place in source.parents):
                 how = "is" if place == source else "holds"
                 raise InputError(f"{outputs[name]}: --{name} {how} an input (--{option} {path}): give another place")
         for other, second in places.items():
@@ -116,8 +118,14 @@ def check_apart(outputs: Mapping[str, Path], inputs: Iterable[tuple[str, Path]])
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """The names of all that is no folder, in a folder and below, by their paths in it."""
-    for place, folders, files in os.walk(folder):
+    """All that is in a folder and below, by its path in it: files, links and empty folders. Raises OSError."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=stop):
+        if not folders and not files and Path(place) != folder:
+            yield Path(place).relative_to(folder).as_posix()
         for name in [*files, *(name for name in folders if os.path.islink(os.path.join(place, name)))]:
             yield Path(place, name).relative_to(folder).as_posix()
 

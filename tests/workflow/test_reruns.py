@@ -59,6 +59,7 @@ def test_the_results_tree_is_the_contract(finished: Path) -> None:
         expected |= {f"{folder}/{arm}/iter1/{name}" for name in names}
     expected |= {"summary.csv", "gains.csv", "contact_sheet_discrete.png", "samples_discrete.png"}
     expected |= {f"figures/accuracy_discrete.{suffix}" for suffix in ("png", "pdf", "csv")}
+    expected |= {name.removesuffix("content") + ".silmm" for name in expected if name.endswith("/content")}
     assert made == expected
 
 
