@@ -8,9 +8,8 @@ from __future__ import annotations
 import io
 import stat
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -68,7 +67,7 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def decode(content: bytes, how: Decoding = AS_STORED, formats: Sequence[str] = FORMATS) -> Picture:
+def decode(content: bytes, how: Decoding = AS_STORED, formats: tuple[str, ...] = FORMATS) -> Picture:
     """A whole picture in 8 bits a channel. Raises PictureError for another format, a damaged or truncated file, more
     than PIXELS, and channels that have no known scale."""
     try:
@@ -84,7 +83,7 @@ def decode(content: bytes, how: Decoding = AS_STORED, formats: Sequence[str] = F
         raise PictureError(short(str(error) or type(error).__name__)) from None
 
 
-def size_of(content: bytes, formats: Sequence[str] = FORMATS) -> tuple[int, int]:
+def size_of(content: bytes, formats: tuple[str, ...] = FORMATS) -> tuple[int, int]:
     """Width and height by the header alone, as they are stored. Raises PictureError as `decode`."""
     try:
         with _opened(content, formats) as image:
@@ -95,7 +94,7 @@ def size_of(content: bytes, formats: Sequence[str] = FORMATS) -> tuple[int, int]
         raise PictureError(short(str(error) or type(error).__name__)) from None
 
 
-def _opened(content: bytes, formats: Sequence[str]) -> Image.Image:
+def _opened(content: bytes, formats: tuple[str, ...]) -> Image.Image:
     """The header's picture, before any pixel is decoded."""
     try:
         image = Image.open(io.BytesIO(content), formats=formats)
@@ -118,7 +117,8 @@ def _decoded(image: Image.Image, how: Decoding) -> Picture:
         image = ImageOps.exif_transpose(image)
     if deep:
         image = _in_eight_bits(image)
-    transparent, clear_color = False, image.info.get("transparency")
+    transparent = False
+    clear_color: Any = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(clear_color, tuple) and max(clear_color) > 255:
         raise PictureError("a transparent colour of 16 bits a channel: save it with an alpha channel")
     if image.has_transparency_data:
