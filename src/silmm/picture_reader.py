@@ -9,7 +9,7 @@ import io
 import stat
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -117,9 +117,8 @@ def _decoded(image: Image.Image, how: Decoding) -> Picture:
         image = ImageOps.exif_transpose(image)
     if deep:
         image = _in_eight_bits(image)
-    transparent = False
-    clear_color: Any = image.info.get("transparency")
-    if image.mode == "RGB" and isinstance(clear_color, tuple) and max(clear_color) > 255:
+    transparent, clear_color = False, image.info.get("transparency")
+    if image.mode == "RGB" and isinstance(clear_color, tuple) and np.max(clear_color) > 255:
         raise PictureError("a transparent colour of 16 bits a channel: save it with an alpha channel")
     if image.has_transparency_data:
         clear = image.convert("RGBA")
