@@ -118,11 +118,11 @@ def _decoded(image: Image.Image, how: Decoding) -> Picture:
     if deep:
         image = _in_eight_bits(image)
     transparent, clear_color = False, image.info.get("transparency")
-    if image.mode == "RGB" and isinstance(clear_color, tuple) and np.max(clear_color) > 255:
+    if image.mode == "RGB" and isinstance(clear_color, tuple) and max(clear_color) > 255:
         raise PictureError("a transparent colour of 16 bits a channel: save it with an alpha channel")
     if image.has_transparency_data:
         clear = image.convert("RGBA")
-        transparent = clear.getchannel("A").getextrema()[0] < 255
+        transparent = bool(np.asarray(clear.getchannel("A")).min() < 255)
         if transparent and how.on_white:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), clear)
     kind = Kind(*image.size, "JPEG" if format_ == "MPO" else format_, turned, transparent, deep)
