@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import stat
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +67,7 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def decode(content: bytes, how: Decoding = AS_STORED, formats: Sequence[str] = FORMATS) -> Picture:
+def decode(content: bytes, how: Decoding = AS_STORED, formats: tuple[str, ...] = FORMATS) -> Picture:
     """A whole picture in 8 bits a channel. Raises PictureError for another format, a damaged or truncated file, more
     than PIXELS, and channels that have no known scale."""
     try:
@@ -84,7 +83,7 @@ def decode(content: bytes, how: Decoding = AS_STORED, formats: Sequence[str] = F
         raise PictureError(short(str(error) or type(error).__name__)) from None
 
 
-def size_of(content: bytes, formats: Sequence[str] = FORMATS) -> tuple[int, int]:
+def size_of(content: bytes, formats: tuple[str, ...] = FORMATS) -> tuple[int, int]:
     """Width and height by the header alone, as they are stored. Raises PictureError as `decode`."""
     try:
         with _opened(content, formats) as image:
@@ -95,7 +94,7 @@ def size_of(content: bytes, formats: Sequence[str] = FORMATS) -> tuple[int, int]
         raise PictureError(short(str(error) or type(error).__name__)) from None
 
 
-def _opened(content: bytes, formats: Sequence[str]) -> Image.Image:
+def _opened(content: bytes, formats: tuple[str, ...]) -> Image.Image:
     """The header's picture, before any pixel is decoded."""
     try:
         image = Image.open(io.BytesIO(content), formats=formats)
@@ -123,7 +122,7 @@ def _decoded(image: Image.Image, how: Decoding) -> Picture:
         raise PictureError("a transparent colour of 16 bits a channel: save it with an alpha channel")
     if image.has_transparency_data:
         clear = image.convert("RGBA")
-        transparent = clear.getchannel("A").getextrema()[0] < 255
+        transparent = bool(np.asarray(clear.getchannel("A")).min() < 255)
         if transparent and how.on_white:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), clear)
     kind = Kind(*image.size, "JPEG" if format_ == "MPO" else format_, turned, transparent, deep)

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from silmm.benchmarks import pictures
-from silmm.benchmarks.interface import Ref
+from silmm.benchmarks.interface import Item, Ref
+from silmm.benchmarks.named_by_id import ONE_PICTURE
 from silmm.errors import InputError
 from tests.test_zip_members import shared
 
@@ -125,6 +126,15 @@ def test_a_large_map_with_a_key_twice_is_read_at_once(tmp_path: Path) -> None:
     start = time.process_time()
     assert pictures.find([tmp_path / "map.json"]).doubled == ("7",)
     assert time.process_time() - start < 5  # counting each key's places took ten minutes
+
+
+def test_names_that_are_all_there_twice_are_listed_at_once() -> None:
+    names = [f"{i}.png" for i in range(30_000)]
+    files = pictures.PictureFiles("x", dict.fromkeys(names, Path("x")), tuple(names))
+    start = time.process_time()
+    with pytest.raises(InputError, match="60000 pictures where one is expected"):
+        ONE_PICTURE.locate(files, [Item(str(i), "a cat", "all", (0,)) for i in range(30_000)])
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("text", ["", "[]", '[["a", "x.png"]]', '{"a": 1}', '{"a": {"b": "c"}}', "{", '"text"', "3"])
