@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import pandas as pd
 
 from silmm.atomic import atomic_file
+from silmm.csv_files import write_frame
 
 GREY, INK = "#888888", "#222222"
 STYLE = {
@@ -28,4 +29,4 @@ def save(figure: Any, data: pd.DataFrame, out: Path) -> None:
         with atomic_file(out.with_name(f"{out.name}.{suffix}")) as temporary:
             figure.savefig(temporary, format=suffix, metadata=metadata)
     with atomic_file(out.with_name(f"{out.name}.csv")) as temporary:
-        data.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        write_frame(data, temporary)
