@@ -12,7 +12,8 @@ from typing import Any
 
 
 def _doc(default: Any, text: str, **limits: Any) -> Any:
-    """A field with its help text and, where given, its limits (`low`, `high`, `choices`)."""
+    """A field with its help text and, where given, its limits (`low`, `high`, `choices`); `result=False` where no file
+    depends on it."""
     return field(default=default, metadata={"help": text, **limits})
 
 
@@ -183,6 +184,12 @@ class Align:
         "on several GPUs: each has all weights, or a part of each (results: the same to rounding)",
         choices=("ddp", "fsdp"),
     )
+    timeout: int = _doc(
+        600,
+        "on several GPUs: seconds until a process that gives no sign, or for which the others wait, ends them all",
+        low=1,
+        result=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -208,6 +215,12 @@ STAGES: dict[str, type] = {
     "align": Align,
     "evaluate": Evaluate,
 }
+
+
+def shaping(settings: Any) -> dict[str, Any]:
+    """The fields that results depend on, with their values."""
+    fields = (f.name for f in dataclasses.fields(settings) if f.metadata.get("result", True))
+    return {name: getattr(settings, name) for name in fields}
 
 
 def check(settings: Any) -> None:
