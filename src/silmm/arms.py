@@ -22,7 +22,7 @@ from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from silmm.errors import InputError
-from silmm.settings import STAGES, check
+from silmm.settings import STAGES, check, shaping
 
 BASE_STAGES = ("pretrain", "adopt")  # the arms of a seed share its base
 ARM_STAGES = tuple(name for name in STAGES if name not in BASE_STAGES)
@@ -101,9 +101,10 @@ class Plan:
                 yield Entry(name, iteration, self.home(name, iteration, "evaluate"))
 
     def options(self, stage: str, arm: str | None = None) -> str:
-        """The command line options that hand a stage its settings, all of them, in the order of the fields."""
+        """The command line options that hand a stage the settings that its results depend on, in the order of the
+        fields."""
         settings = self.arms[arm].settings[stage] if arm else self.settings[stage]
-        return " ".join(option(stage, f.name, getattr(settings, f.name)) for f in dataclasses.fields(settings))
+        return " ".join(option(stage, name, value) for name, value in shaping(settings).items())
 
     def _fingerprint(self, arm: str, iteration: int, stage: str) -> str:
         """A hash of everything that a file depends on; equal for two arms exactly when their files are the same."""
@@ -116,7 +117,7 @@ class Plan:
                 parts = [
                     stage,
                     str(iteration),
-                    str(own.settings[stage]),
+                    str(shaping(own.settings[stage])),
                     self._fingerprint(arm, iteration - 1, "align"),
                 ]
                 parts += [self._fingerprint(arm, iteration, name) for name in inputs]

@@ -66,8 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.strerror is None:
             raise
         _forget_output()
-        where = error.filename or getattr(args, "out", None)  # a write that fails does not say of which file
         advice = _ADVICE.get(error.errno or 0, "")
+        # Of two files, the second one is written. Without any, a full disk is that of the standard output.
+        where = (advice and error.filename2) or error.filename
+        where = where or (None if advice is _FULL else getattr(args, "out", None))
         return _fail(args.command, f"{where}: {error.strerror}{advice}" if where else error.strerror + advice)
     return 0
 

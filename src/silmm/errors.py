@@ -13,5 +13,9 @@ class TokensError(InputError):
     """Visual tokens of a picture that an LMM cannot take: another one drew them."""
 
 
+class LostProcessError(InputError):
+    """One of several processes that train together was killed, or hangs."""
+
+
 class RecordError(InputError):
     """A stage file is missing, damaged, or not what its schema says."""

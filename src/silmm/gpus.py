@@ -115,7 +115,7 @@ def take(count: int, pool: Sequence[str], folder: Path, *, pause: float = PAUSE)
 def _turn(folder: Path) -> Iterator[None]:
     gate = os.open(folder / "turn", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(gate, fcntl.LOCK_EX)
+        _flock(gate, fcntl.LOCK_EX, folder)
         yield
     finally:
         os.close(gate)
@@ -129,13 +129,24 @@ def _lock(file: Path) -> int | None:
     """The open file, locked, with the name of this process in it; None where another one has it."""
     lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, file.parent)
     except BlockingIOError:
         os.close(lock)
         return None
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"process {os.getpid()} ({' '.join(sys.argv[1:2]) or 'python'})\n".encode(), 0)
     return lock
+
+
+def _flock(handle: int, how: int, folder: Path) -> None:
+    """`flock`; BlockingIOError where another process has it, InputError where the file system has no locks."""
+    try:
+        fcntl.flock(handle, how)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        why = f"{folder}: no file locks here ({error.strerror})"
+        raise InputError(f"{why}: see to it that nobody else uses your GPUs, then give {SHARE}=share") from None
 
 
 def _holder(file: Path) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 
 
 def _doc(default: Any, text: str, **limits: Any) -> Any:
-    """A field with its help text and, where given, its limits (`low`, `above`, `high`, `choices`)."""
+    """A field with its help text and, where given, its limits (`low`, `above`, `high`, `choices`); `result=False` where
+    no file depends on it."""
     return field(default=default, metadata={"help": text, **limits})
 
 
@@ -185,6 +186,12 @@ class Align:
         "on several GPUs: each has all weights, or a part of each (results: the same to rounding)",
         choices=("ddp", "fsdp"),
     )
+    timeout: int = _doc(
+        600,
+        "on several GPUs: seconds until a process that gives no sign, or for which the others wait, ends them all",
+        low=1,
+        result=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -221,6 +228,12 @@ def require_all(stage: str, name: str, implemented: Iterable[str]) -> None:
             f"{stage}.{name}: {', '.join(sorted(differ))}: must be both among the choices in {__name__} and among what"
             " is implemented"
         )
+
+
+def shaping(settings: Any) -> dict[str, Any]:
+    """The fields that results depend on, with their values."""
+    fields = (f.name for f in dataclasses.fields(settings) if f.metadata.get("result", True))
+    return {name: getattr(settings, name) for name in fields}
 
 
 def check(settings: Any) -> None:

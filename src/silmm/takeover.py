@@ -2,7 +2,7 @@
 Snakemake leaves behind do not stand in the way.
 
 All of it rests on what the kernel undoes when a process ends, however it ends (process handles, `flock`), so that
-nothing is left to clean up. Where a system has none of it, things are as without this module.
+nothing is left to clean up. Where a file system has no locks, writers keep to temporary names of their own, and say so.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from pathlib import Path
+
+from silmm.atomic import own_names
 
 
 def end_with(pid: int) -> None:
@@ -48,33 +51,43 @@ def _end(pid: int) -> None:
 @contextmanager
 def sole_writer(path: Path) -> Iterator[None]:
     """Be the one process that makes `path`; another one is waited for. On a cluster, jobs of a Snakemake that was
-    killed go on, and the next one submits them again."""
+    killed go on, and the next one submits them again. Without locks (NFS with `nolock`, Lustre without `flock`)
+    there may be two: each writes whole files, and the last one's stay."""
     lock = path.with_name(f".lock-{path.name}")
     lock.parent.mkdir(parents=True, exist_ok=True)
-    handle = _locked(lock)
+    handle, alone = _locked(lock)
     try:
-        yield
+        with nullcontext() if alone else own_names():
+            yield
     finally:
         lock.unlink(missing_ok=True)
         os.close(handle)
 
 
-def _locked(lock: Path) -> int:
-    """An open handle of the file `lock`, which no other process has locked."""
+def _locked(lock: Path) -> tuple[int, bool]:
+    """An open handle of the file `lock`, and whether it is certain that no other process has locked it."""
     while True:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = f"silmm: another process is writing {lock.name.removeprefix('.lock-')}: waiting for its end"
-            print(text, file=sys.stderr, flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks
-            return handle
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = f"silmm: another process is writing {lock.name.removeprefix('.lock-')}: waiting for its end"
+                print(text, file=sys.stderr, flush=True)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            _warn(str(lock.parent), error.strerror)
+            return handle, False
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle), os.stat(lock)):
-                return handle
+                return handle, True
         os.close(handle)  # its last holder has removed it
+
+
+@cache
+def _warn(folder: str, reason: str) -> None:
+    text = f"silmm: {folder}: no file locks here ({reason}): see to it yourself that no other command writes the same"
+    print(f"{text} output; each one's files stay whole", file=sys.stderr, flush=True)
 
 
 def join_runs(folder: Path) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,39 @@ def test_a_disk_that_fails_at_the_last_moment(
     assert site.contents() == before
 
 
+def test_a_copy_names_the_disk_that_is_full_and_not_its_source(
+    tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = Path(__file__).parents[2] / "checkpoints/discrete_seed0"
+    words = ["pretrain", "--shipped", str(shipped), "--state", str(tmp_path / "state"), "--out", str(site.out / "ckpt")]
+    with little_room():
+        message = refusal(words, f"error: {site.out / 'ckpt'}: File too large: make room", capsys)
+    assert str(shipped) not in message
+    assert not (site.out / "ckpt").exists()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+@pytest.mark.parametrize("names", [(), ("source", None, "target"), ("{temporary}/part",)])
+def test_a_full_or_closed_disk_is_named_by_what_was_to_be_written(
+    error: int, names: tuple[str | None, ...], tmp_path: Path
+) -> None:
+    """Whatever the system names: nothing, the source of a copy, a temporary file."""
+    out = tmp_path / "out"
+    for kind in (atomic.atomic_file, atomic.atomic_dir):
+        with pytest.raises(OSError, match=os.strerror(error)) as raised, kind(out) as temporary:
+            raise OSError(error, os.strerror(error), *(name and name.format(temporary=temporary) for name in names))
+        assert (raised.value.errno, raised.value.filename, raised.value.filename2) == (error, str(out), None)
+        with pytest.raises(OSError, match="else") as raised, kind(out):
+            raise OSError(error, os.strerror(error), "/somewhere/else")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_read_is_named_as_ever(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as raised, atomic.atomic_dir(tmp_path / "out"):
+        (tmp_path / "source").read_bytes()
+    assert raised.value.filename == str(tmp_path / "source")
+
+
 @pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES])
 def test_a_closed_folder_is_named(
     error: int, site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -107,6 +141,14 @@ def test_output_that_cannot_be_written_is_an_error() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("silmm doctor: error: No space left on device: make room")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_standard_output_is_not_taken_for_the_file_that_is_written(tmp_path: Path) -> None:
+    program = PROGRAM.replace("_doctor", "_gather").replace('["doctor"]', '["gather", "a", "--out", sys.argv[1]]')
+    done = shell(f'PROGRAM={shlex.quote(program)}; "$PYTHON" -c "$PROGRAM" {tmp_path}/table > /dev/full')
+    assert done.returncode == 2
+    assert done.stderr.startswith("silmm gather: error: No space left on device: make room")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -63,6 +63,11 @@ def members_of(parent: int) -> list[int]:
     return found
 
 
+def trainers(parent: int) -> list[int]:
+    """Those of them that train, and not the one that multiprocessing starts to look after its resources."""
+    return [p for p in members_of(parent) if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
+
+
 def alive(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -78,15 +83,15 @@ def test_a_killed_team_ends_in_the_bytes_of_an_unbroken_one(
     def command(folder: Path) -> list[str]:
         inputs = {"ckpt": ckpt, "pairs": iteration.pairs, "prompts": iteration.prompts, "qa": iteration.qa}
         keys = {"seed": 0, "iteration": 1, "out": folder / "ckpt", "state": folder / "state", "processes": 2}
-        keys |= {"batch": 2, "epochs": 20, "parallel": parallel}
+        keys |= {"batch": 2, "epochs": 20, "parallel": parallel, "timeout": 10}
         options = [word for name, value in {**inputs, **keys}.items() for word in (f"--{name}", str(value))]
         return [sys.executable, "-m", "silmm", "align", *options, "--images", *map(str, iteration.images)]
 
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     subprocess.run(command(unbroken), check=True)
     kills = 0
-    for victim in ("launcher", "member"):
-        process = subprocess.Popen(command(broken))
+    for victim in ("launcher", "member", "stopped"):
+        process = subprocess.Popen(command(broken), stderr=subprocess.PIPE, text=True)
         saved = (broken / "state/state.safetensors").stat().st_mtime_ns if (broken / "state").exists() else 0
         end = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < end:
@@ -96,8 +101,14 @@ def test_a_killed_team_ends_in_the_bytes_of_an_unbroken_one(
             time.sleep(0.01)
         members = members_of(process.pid)
         assert process.poll() is None and len(members) >= 2
-        os.kill(process.pid if victim == "launcher" else members[-1], signal.SIGKILL)
-        assert process.wait(timeout=60) != 0
+        hit = process.pid if victim == "launcher" else max(trainers(process.pid))
+        os.kill(hit, signal.SIGSTOP if victim == "stopped" else signal.SIGKILL)
+        said = process.communicate(timeout=120)[1]
+        assert process.returncode == (-signal.SIGKILL if victim == "launcher" else 2)
+        assert "Traceback" not in said
+        if victim != "launcher":
+            why = "was killed by SIGKILL" if victim == "member" else "gave no sign of life for 10 s"
+            assert f"silmm align: error: rank 1 of 2 (process {hit}) {why}" in said.splitlines()[-1]
         time.sleep(1)
         assert not [member for member in members if alive(member)]
         assert not (broken / "ckpt").exists()

@@ -21,6 +21,7 @@ rule align:
         mem_mb=memory(3000, 64000),
         runtime=by_size(120, 2880),
         gpu=by_size(0, 1),
+        timeout=timeout_of,  # no parameter: with another one, nothing is made again
     params:
         settings=settings_of("align"),
         state=state_beside,
@@ -30,4 +31,4 @@ rule align:
         "python -m silmm align --ckpt {input.ckpt} --pairs {input.pairs} --prompts {input.prompts} --qa {input.qa}"
         " --images {input.images} --seed {wildcards.seed} --iteration {wildcards.t}"
         " --out {output.ckpt} --state {params.state} --tensorboard {params.curves} --processes {resources.gpu}"
-        " --threads 1 {params.settings} 2>&1 | tee {log}"
+        " --timeout {resources.timeout} --threads 1 {params.settings} 2>&1 | tee {log}"

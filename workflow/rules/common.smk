@@ -10,7 +10,7 @@ from snakemake.utils import validate
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from silmm import arms, benchmark_config, config_files, takeover
+from silmm import arms, benchmark_config, config_files, job_logs, takeover
 from silmm.errors import InputError
 from silmm.sources import source_hash
 
@@ -33,6 +33,7 @@ validate(config, "../schemas/config.schema.yaml")
 # One that was killed leaves locks behind, which would stand in the way of the same command given again.
 if workflow.is_main_process:
     RUNS = takeover.join_runs(Path(".snakemake"))
+    job_logs.listen(workflow)
 
 
 # Jobs run this checkout's package with the Python that runs Snakemake, or with the one of the conda environment.

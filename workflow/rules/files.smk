@@ -125,6 +125,11 @@ def settings_of(stage):
     return options
 
 
+def timeout_of(wildcards):
+    """A resource: how long the processes of one alignment wait for each other, in seconds."""
+    return plan_of(wildcards).arms[wildcards.arm].settings["align"].timeout
+
+
 def main_settings_of(stage):
     """A params function: the options with the settings of a stage, in the main arm."""
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from silmm.atomic import writing
+
 EVENTS = "events.out.tfevents."  # how TensorBoard's files begin
 OWN = ".silmm"  # how those written here end: nobody else's are removed
 
@@ -40,7 +42,8 @@ def curves(folder: Path | None, log: Iterable[Mapping[str, Any]] = ()) -> Iterat
             writer.add_scalar(name, value, step)
 
     # A TensorBoard that is looking on forgets what it saw (`purge_step`).
-    with SummaryWriter(str(folder), purge_step=0, flush_secs=30, filename_suffix=OWN) as writer:
+    events = SummaryWriter(str(folder), purge_step=0, flush_secs=30, filename_suffix=OWN)
+    with writing(folder), events as writer:
         for row in log:
             draw(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
         yield draw

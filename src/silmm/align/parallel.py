@@ -95,6 +95,7 @@ def step(
             loss, found = module(own, said)
             if loss.requires_grad:  # not where other weights write than those that learn
                 (team.size * share * loss).backward()  # gradients are averaged over the processes
+        team.beat()
         metrics = metrics | {name: metrics.get(name, 0.0) + share * value.double() for name, value in found.items()}
     means_K = team.total(torch.stack([value.cpu() for value in metrics.values()]))
     norm = whole(torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0))

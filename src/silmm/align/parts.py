@@ -33,16 +33,22 @@ def in_parts(
 ) -> list[Tensor]:
     """The parts that begin at these rows, of a process's own share; with a progress bar where they are kept."""
     if kept is None:
-        return [compute(start) for start in starts]
+        return [_computed(compute, start, team) for start in starts]
     folder = kept.folder(name, team)
     found = states.load(folder, kept.mark)
     parts: list[Tensor] = found[1]["parts"] if found else []
     saver = states.Saver(folder, kept.mark, every=len(starts) + 1)  # by the clock alone
     bar = tqdm(total=len(starts), initial=len(parts), desc=name, mininterval=5, disable=not team.leads)
     for start in starts[len(parts) :]:
-        parts.append(compute(start))
+        parts.append(_computed(compute, start, team))
         bar.update()
         if saver.due():
             saver.save(len(parts), {"parts": parts})
     bar.close()
     return parts
+
+
+def _computed(compute: Callable[[int], Tensor], start: int, team: Team) -> Tensor:
+    part = compute(start)
+    team.beat()
+    return part

@@ -21,7 +21,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from silmm.atomic import atomic_file, temporary_name
+from silmm.atomic import atomic_file, remove_leftovers
 from silmm.errors import InputError
 from silmm.outputs import MARKER
 from silmm.tensor_files import saving
@@ -91,6 +91,7 @@ def save(folder: Path, mark: str, step: int, state: dict[str, Any]) -> None:
     the CPU)."""
     tensors: dict[str, torch.Tensor] = {}
     note = {"fingerprint": mark, "step": step, "state": _take_out(state, tensors)}
+    _remove_strays(folder)
     with atomic_file(folder / FILE) as temporary, saving(folder / FILE):
         save_file(tensors, temporary, {"note": json.dumps(note)})
 
@@ -117,10 +118,17 @@ def load(folder: Path, mark: str) -> tuple[int, dict[str, Any]] | None:
 
 def clear(folder: Path) -> None:
     """Remove the state of a finished training, and what a killed one had begun to write."""
-    for path in (folder / FILE, temporary_name(folder / FILE)):
-        path.unlink(missing_ok=True)
+    (folder / FILE).unlink(missing_ok=True)
+    remove_leftovers(folder / FILE)
+    _remove_strays(folder)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
+
+
+def _remove_strays(folder: Path) -> None:
+    """Files that safetensors began, of trainings that were killed before everything was written below one name."""
+    for stray in folder.glob(".tmp??????"):
+        stray.unlink(missing_ok=True)
 
 
 def _take_out(value: Any, tensors: dict[str, torch.Tensor]) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -17,6 +18,11 @@ class Place(NamedTuple):
     rank: int
     size: int
     rendezvous: str  # file://...
+    beat: Callable[[], None]  # says that this process has got further
+
+
+def _alone() -> None:
+    """Nobody waits."""
 
 
 class Team(NamedTuple):
@@ -25,6 +31,7 @@ class Team(NamedTuple):
     rank: int = 0
     size: int = 1
     accelerator: Any = None  # accelerate's, of several
+    beat: Callable[[], None] = _alone  # to be called after every part of the work, and before waiting for the others
 
     @property
     def leads(self) -> bool:
@@ -39,6 +46,7 @@ class Team(NamedTuple):
         """What all processes made of their `own` parts, in the order of the parts; every process gets all."""
         if self.accelerator is None:
             return list(own)
+        self.beat()
         from accelerate.utils import gather_object
 
         numbers = range(self.rank, self.rank + self.size * len(own), self.size)
@@ -49,6 +57,7 @@ class Team(NamedTuple):
         """The sum over all processes, elementwise, on the CPU."""
         if self.accelerator is None:
             return values_K
+        self.beat()
         return self.accelerator.reduce(values_K.to(self.accelerator.device), "sum").cpu()
 
     def agreed(self, answer: bool) -> bool:
@@ -59,13 +68,16 @@ class Team(NamedTuple):
 ALONE = Team()
 
 
-def meet(rank: int, size: int, rendezvous: str, device: torch.device) -> Team:
+def meet(rank: int, size: int, rendezvous: str, beat: Callable[[], None], device: torch.device) -> Team:
     """This process's team of so many, which meet through a file; `device`: where the policy is."""
     import torch.distributed as dist
     from accelerate import Accelerator, DistributedDataParallelKwargs
 
     backend = "gloo" if device.type == "cpu" else "nccl"
-    dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=size)
+    # How long they wait for each other is the launcher's to say, which can tell whose fault it is.
+    dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=size, timeout=timedelta(days=30))
     # Weights that a batch has no use for: a continuous LMM's head over words, where it learns no texts.
     ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Team(rank, size, Accelerator(cpu=device.type == "cpu", kwargs_handlers=[ddp]))
+    accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[ddp])
+    beat()
+    return Team(rank, size, accelerator, beat)

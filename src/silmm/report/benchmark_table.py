@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from silmm import csv_files
 from silmm.benchmarks.interface import VARIANTS
 
 COLUMNS = (
@@ -52,16 +51,7 @@ def standing(source: str, official: str) -> str:
 
 def to_csv(lines: Sequence[Line]) -> str:
     """scores.csv; an interval that there is not is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for line in lines:
-        writer.writerow([_number(value) if isinstance(value, float) else value for value in line])
-    return text.getvalue()
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:z.4f}"
+    return csv_files.to_csv(COLUMNS, lines, ".4f")
 
 
 def to_markdown(lines: Sequence[Line], about: Mapping[str, Any], warnings: Sequence[str] = ()) -> str:

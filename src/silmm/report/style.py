@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import pandas as pd
 
 from silmm.atomic import atomic_file
+from silmm.csv_files import write_frame
 from silmm.outputs import FIGURE, PDF, PNG, SOFTWARE, Kind, check_file
 
 GREY, INK = "#888888", "#222222"
@@ -39,4 +40,4 @@ def save(figure: Any, data: pd.DataFrame, out: Path) -> None:
             figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
     data = data.assign(**{name: data[name] + 0.0 for name in data.select_dtypes("float")})  # no "-0"
     with atomic_file(numbers, kinds[numbers]) as temporary:
-        data.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        write_frame(data, temporary)

@@ -24,8 +24,6 @@ numeracy), beside which it has non_spatial and complex.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -33,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from silmm.csv_files import to_csv
 from silmm.errors import InputError, RecordError
 from silmm.records import EVAL, EvalStats, atomic_file, read_json, read_table
 from silmm.report import stats
@@ -194,19 +193,8 @@ def _contrast(
 
 def table(columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> str:
     """The rows as CSV text: six significant digits (the same bytes on every run), nothing for nan."""
-
-    def cell(value: Any) -> str:
-        if isinstance(value, float):
-            # + 0.0: no "-0"
-            return "" if math.isnan(value) else f"{value + 0.0:.6g}"
-        return str(value)
-
     names = list(columns)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([cell(row[name]) for name in names] for row in rows)
-    return text.getvalue()
+    return to_csv(names, ([row[name] for name in names] for row in rows), ".6g")
 
 
 def run(entries: Iterable[Entry], out: Path, gains: Path) -> None:
@@ -219,4 +207,4 @@ def run(entries: Iterable[Entry], out: Path, gains: Path) -> None:
     tables = {Path(out): table(SUMMARY, summary_rows(found)), Path(gains): table(GAINS, gain_rows(found))}
     for path, text in tables.items():
         with atomic_file(path, SUMMARY if path == Path(out) else GAINS) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")

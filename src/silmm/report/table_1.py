@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from silmm.benchmarks.interface import OFFICIAL
+from silmm.csv_files import read_texts
 from silmm.errors import InputError
 from silmm.report.benchmark_table import BY_NAME, COLUMNS
 from silmm.report.benchmark_table import OFFICIAL as OFFICIAL_JUDGE
@@ -95,7 +96,7 @@ def _read(file: Path) -> pd.DataFrame:
     if not file.is_file():
         raise InputError(f"{file}: no such file: {advice}")
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = read_texts(file)
         if tuple(table.columns) != COLUMNS:
             raise InputError(f"{file}: columns are {', '.join(table.columns)[:100]}: expected {', '.join(COLUMNS)}")
         return table.assign(**{name: pd.to_numeric(table[name]) for name in NUMBERS})

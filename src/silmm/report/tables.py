@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from silmm.csv_files import read_texts
 from silmm.errors import InputError
 from silmm.report.entries import MAIN, UNTRAINED, arm_order
 
@@ -26,7 +27,7 @@ def read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; run silmm summarize")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_texts(path)
     except (ValueError, OverflowError) as error:  # pandas' own errors are of these kinds
         raise InputError(f"{path}: not a table ({_line(error)}); run silmm summarize again") from None
     if tuple(table.columns) != columns:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections import defaultdict
@@ -15,6 +13,7 @@ from silmm.atomic import atomic_file
 from silmm.benchmarks.agreement import MEASURES, agreement
 from silmm.benchmarks.human_scores import MODELS, Picture, Rated, read_human_scores
 from silmm.benchmarks.scores import listed
+from silmm.csv_files import to_csv
 from silmm.errors import InputError
 from silmm.records import BENCHMARK, read_table
 from silmm.typed_json import one_of, short
@@ -121,18 +120,8 @@ def _judge(file: Path) -> str:
 
 
 def _write(out: Path, lines: Sequence[tuple[object, ...]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(value) for value in line] for line in lines)
     with atomic_file(out, COLUMNS) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:z.4f}"
-    return value
+        temporary.write_text(to_csv(COLUMNS, lines, ".4f"), encoding="utf-8")
 
 
 def _table(lines: Sequence[tuple[object, ...]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -23,7 +22,7 @@ from silmm.align.objectives import FeatureReference, Preferences, reference_of, 
 from silmm.align.parts import Kept
 from silmm.align.team import ALONE, Place, meet
 from silmm.records import PAIRS, Prompt, PromptQuestions, RecordError, atomic_dir, read_jsonl, read_table, write_json
-from silmm.settings import Align
+from silmm.settings import Align, shaping
 from silmm.sources import source_hash
 from silmm.stages.representations import Key, check_samples, read_features, read_pooled, read_tokens
 from silmm.stages.runtime import prepare
@@ -81,7 +80,8 @@ def run(settings: Align, *, ckpt: Path, processes: int = 1, **given: Any) -> Non
     if models.on_a_gpu(ckpt):
         files = gpus.lease(processes)
         os.environ[gpus.SHARE] = "share"  # what is leased here is theirs
-    together(partial(_member, settings, {"ckpt": ckpt, **given}), processes, files=files)
+    work = partial(_member, settings, {"ckpt": ckpt, **given})
+    together(work, processes, files=files, timeout=settings.timeout)
 
 
 def _member(settings: Align, given: dict[str, Any], place: Place) -> None:
@@ -113,7 +113,7 @@ def align(
     key = (seed, "align", iteration)
     mark = states.fingerprint(
         {
-            **dataclasses.asdict(settings),
+            **shaping(settings),
             "key": key,
             "threads": threads,
             "sources": source_hash("stages.align", models.name_of(ckpt)),
@@ -143,6 +143,7 @@ def align(
                 kept = learning.state()
                 if team.leads:
                     saver.save(step + 1, kept)
+                    team.beat()
 
         trainer.train(
             policy, data, reference, settings, key=key, start=learning.start, optimizer=learning.optimizer,
