@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from silmm.errors import InputError
-from silmm.lmm.hf.text import without
+from silmm.lmm.hf.text import plain
 
 
 def draw_ids(processor: Any, prompt: str) -> list[int]:
@@ -52,11 +52,6 @@ def conversation(processor: Any, text: str, *, image: bool = False) -> str:
     """What the user says, in the checkpoint's chat template, up to where the answer starts."""
     said = [{"type": "image"}] * image + [{"type": "text", "text": plain(processor.tokenizer, text)}]
     return processor.apply_chat_template([{"role": "user", "content": said}], add_generation_prompt=True)
-
-
-def plain(tokenizer: Any, text: str) -> str:
-    """A text without the names of special tokens: what a user or an LMM wrote must not open a picture."""
-    return without(text, (token.content for token in tokenizer.added_tokens_decoder.values() if token.special))
 
 
 def check_template(folder: Path, processor: Any) -> None:
