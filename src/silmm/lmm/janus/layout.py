@@ -16,6 +16,8 @@ from typing import Any
 from silmm.errors import InputError
 from silmm.lmm.hf.text import plain
 
+BLANK = "<｜▁pad▁｜>"  # stands for a prompt's tokens where there is none: the authors' pad_tag, by its name
+
 
 def draw_ids(processor: Any, prompt: str) -> list[int]:
     """What a picture is drawn from. There is no system prompt in it."""
@@ -23,7 +25,8 @@ def draw_ids(processor: Any, prompt: str) -> list[int]:
 
 
 def unconditional(processor: Any, ids: list[int], blank: int) -> list[int]:
-    """The same places without a prompt: all but the start of the text and of the picture is `blank`, which is seen."""
+    """The same places without a prompt: all but the start of the text and of the picture is `blank`, the id of `BLANK`;
+    it is seen."""
     tokenizer = processor.tokenizer
     kept = {tokenizer.bos_token_id, tokenizer.convert_tokens_to_ids(processor.image_start_token)}
     return [token if token in kept else blank for token in ids]
