@@ -14,7 +14,7 @@ from silmm.lmm.seed_llama import draw, layout, unclip
 from silmm.lmm.seed_llama.lmm import SeedLMM
 from silmm.lmm.seed_llama.names import END, START, VISUAL
 
-from .conftest import PROMPTS, keys, rows_of
+from .conftest import PROMPTS, keys, reference_ids, rows_of
 
 
 def test_is_a_discrete_lmm_of_the_open_world(lmm: SeedLMM, disordered: SeedLMM) -> None:
@@ -75,13 +75,14 @@ def test_visual_tokens_are_found_by_name(lmm: SeedLMM, disordered: SeedLMM) -> N
     [
         ("lmm", "a red dog", "<s>USER: Can you generate an image of a red dog?\nASSISTANT:<img>"),
         ("lmm", " A red dog. ", "<s>USER: Can you generate an image of A red dog?\nASSISTANT:<img>"),
+        ("lmm", "two  dogs", "<s>USER: Can you generate an image of two  dogs?\nASSISTANT:<img>"),
         ("disordered", "a pear", "<s>[INST] Can you generate an image of a pear? [/INST]\n<img>"),
     ],
 )
 def test_the_prefix_is_the_reference_s(request: pytest.FixtureRequest, which: str, prompt: str, text: str) -> None:
     lmm: SeedLMM = request.getfixturevalue(which)
     ids = layout.draw_ids(lmm.tokenizer, lmm.weights.template, prompt)
-    assert ids == lmm.tokenizer.encode(text, add_special_tokens=False)
+    assert ids == reference_ids(lmm, text)
     assert ids[0] == lmm.tokenizer.bos_token_id and ids.count(ids[0]) == 1
     assert ids[-1] == lmm.tokenizer.convert_tokens_to_ids(START)
 
