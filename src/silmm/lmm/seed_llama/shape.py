@@ -16,7 +16,7 @@ from silmm.lmm.seed_llama import quantizer_file
 
 HUB = {  # where the weights are
     "llm": "AILab-CVC/seed-llama-8b-sft",
-    "visual": "AILab-CVC/seed-tokenizer-2",
+    "visual": f"AILab-CVC/seed-tokenizer-2, and beside its files {quantizer_file.EVA_URL}",
     "diffusion": "the unCLIP pipeline of Stable Diffusion 2.1 (docs/seed_llama.md)",
 }
 PUBLISHED = quantizer_file.Sizes(
@@ -74,7 +74,7 @@ def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str
 
 def _sizes(visual: Path) -> quantizer_file.Sizes:
     try:
-        return quantizer_file.read(visual)[0]
+        return quantizer_file.read(visual).sizes
     except InputError:
         return PUBLISHED
 
@@ -85,7 +85,8 @@ def _read_llm(path: Path) -> tuple[Shapes, list[Path]]:
 
 
 def _read_visual(path: Path) -> tuple[Shapes, list[Path]]:
-    return pickled.shapes_of(quantizer_file.read(path)[1]), [path / quantizer_file.FILE]
+    found = quantizer_file.read(path)
+    return pickled.shapes_of(found.tensors), found.files
 
 
 def _guess_llm(path: Path) -> Shapes:
