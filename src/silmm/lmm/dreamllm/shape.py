@@ -17,6 +17,7 @@ HUB = {  # where the weights are
     "model": "RunpeiDong/dreamllm-7b-chat-v1.0",
     "diffusion": "the three configs of Stable Diffusion 2.1 base (docs/dreamllm.md)",
 }
+ENOUGH = {"diffusion": ""}  # to plan with, of a folder whose config.json alone is not: all three
 QUERIES = 64  # published
 PATCHES, CLIP = 256, (1024, 4096)  # published: CLIP ViT-L/14 at 224 pixels, its width and its MLP's
 HALF = 2  # bytes of a feature on the disk
