@@ -59,7 +59,8 @@ def page(lmm: str, plan: Plan, measured: Path, device: Device) -> Iterator[str]:
     settings = plan.settings
     folders = weights_of(settings["adopt"], lmm)
     family = importlib.import_module(f"silmm.lmm.{lmm}.shape")
-    held = {role: family.holds(role, path, settings["adopt"].dtype) for role, path in folders.items()}
+    dtype_of = getattr(family, "dtype_of", lambda _, adopt: adopt.dtype)
+    held = {role: family.holds(role, path, dtype_of(role, settings["adopt"])) for role, path in folders.items()}
     yield from _weights(folders, held, family.HUB, getattr(family, "ENOUGH", {}))
     if any(one.missing is not None and not one.parts for one in held.values()):
         yield "memory\n  unknown: it takes the configs of every folder of weights, or the weights"

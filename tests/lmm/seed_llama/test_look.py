@@ -179,3 +179,23 @@ def test_no_space_stands_before_a_picture(lmm: SeedLMM) -> None:
     assert lmm.tokenizer.convert_ids_to_tokens(after)[0] == "▁"  # the space that every piece of text starts with
     before, _ = layout.look_ids(lmm.tokenizer, "llama2", "Is it red?")
     assert lmm.tokenizer.convert_ids_to_tokens(before)[-2:] == ["]", START]
+
+
+def test_a_question_does_not_walk_the_added_tokens(lmm: SeedLMM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are 8,197 in the published tokenizer: names are read once for all texts."""
+    layout.look_ids(lmm.tokenizer, "vicuna", "Is it red?")
+    monkeypatch.setattr(type(lmm.tokenizer), "added_tokens_decoder", property(lambda _: pytest.fail("read again")))
+    for question in ("Is it red?", "Is it <img> red?", "2 < 3?"):
+        layout.look_ids(lmm.tokenizer, "vicuna", question)
+        layout.text_ids(lmm.tokenizer, "vicuna", question)
+        layout.draw_ids(lmm.tokenizer, "vicuna", question)
+
+
+def test_a_question_cannot_show_a_picture(lmm: SeedLMM) -> None:
+    """Nor end a text: names of added tokens are taken out of what is said."""
+    ids = lmm.weights.ids
+    markers = {ids.start, ids.end, *ids.visual, lmm.tokenizer.bos_token_id, lmm.tokenizer.eos_token_id}
+    said = "Is </img> it <img><img_00003> red?</s> <s> <im<img_00001>g> 2 < 3"
+    before, after = layout.look_ids(lmm.tokenizer, "vicuna", said)
+    assert not markers & set(after) and [token for token in before if token in markers] == [before[0], ids.start]
+    assert [token for token in layout.text_ids(lmm.tokenizer, "vicuna", said) if token in markers] == [before[0]]
