@@ -4,6 +4,7 @@
 
 draw     images/s, with guidance: `silmm`'s loop against transformers' `generate` with all samples in one batch
 answer   answers/s: all questions of a picture on one reading of it against a forward pass of picture and question each
+words    questions/s: a question to ids as SEED-LLaMA lays it out, against its tokenizer alone
 
 The weights are random and have LoRA in place, as a policy's do. On a CPU they are narrow and shallow, with as many
 visual tokens as Janus has, and fewer than Emu3's 90 x 90; times are CPU time of one thread. On a GPU they are as wide
@@ -28,12 +29,16 @@ from bench import lmm_plain, lmm_weights, stages, table
 from bench.lmm_weights import Size
 from bench.stages import Task, Way
 from silmm.lmm.emu3.lmm import Emu3LMM
+from silmm.lmm.hf import tiny_sentencepiece
+from silmm.lmm.hf.checkpoint import family_of
 from silmm.lmm.interface import Sampling
 from silmm.lmm.janus.lmm import JanusLMM
+from silmm.lmm.seed_llama import layout, names
+from silmm.lmm.seed_llama.shape import PUBLISHED
 
 PROMPTS = ("a red apple on a wooden table", "a small blue glass vase to the left of a clock, near a window")
 SAMPLES, PICTURES, QUESTIONS, ROUNDS = 4, 2, 8, 3
-SAMPLING = {"janus": Sampling(guidance=5.0), "emu3": Sampling(guidance=3.0, top_k=2048)}  # as published
+SAMPLING = {name: Sampling(**family_of(name).sampling) for name in ("janus", "emu3")}  # as published
 WORDS = ("apple", "dog", "horse", "clock", "table", "window", "man", "vase")
 
 
@@ -69,6 +74,26 @@ def tasks(family: str, size: Size, dtype: str) -> Iterator[Task]:
     yield Task(f"{family} answer", questions, answering(lmm, size.side), PICTURES * QUESTIONS, "answers")
 
 
+def words() -> Task:
+    """A question of SEED-LLaMA to ids, with as many visual tokens in the tokenizer as are published, both ways."""
+    visual = [names.VISUAL.format(code) for code in range(PUBLISHED.codes)]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        tiny_sentencepiece.write(
+            out, tiny_sentencepiece.pieces(), [*visual, names.START, names.END], named="LlamaTokenizer"
+        )
+        tokenizer = names.load_tokenizer(out)
+    asked = [f"Is there a {word} in the picture?" for word in WORDS] * 64
+    _, tail = layout.TEMPLATES["vicuna"].split("{}")
+    ways: dict[str, Way] = {
+        "silmm": lambda: [layout.look_ids(tokenizer, "vicuna", text) for text in asked],
+        "the tokenizer alone": lambda: [tokenizer.encode(text + tail, add_special_tokens=False) for text in asked],
+    }
+    return Task(
+        "seed_llama words", f"{len(asked)} questions, {len(visual)} visual tokens", ways, len(asked), "questions"
+    )
+
+
 def others(path: Path, device: str) -> list[tuple[str, ...]]:
     """The rows of other devices that a file has."""
     if not path.exists():
@@ -88,7 +113,7 @@ def main() -> None:
     """Measure and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], required=True)
-    parser.add_argument("--family", choices=[*lmm_weights.SIZES], action="append", help="default: all")
+    parser.add_argument("--family", choices=[*lmm_weights.SIZES, "seed_llama"], action="append", help="default: all")
     parser.add_argument("--width", type=int, help="channels of the language model; a multiple of 64")
     parser.add_argument("--layers", type=int, help="of the language model")
     parser.add_argument("--side", type=int, help="pixels of a picture")
@@ -105,10 +130,13 @@ def main() -> None:
     clock = synchronised if cuda else time.process_time
     given = {name: value for name in ("width", "layers", "side") if (value := getattr(args, name))}
     rows = []
-    for family in args.family or lmm_weights.SIZES:
+    families = args.family or [*lmm_weights.SIZES, "seed_llama"]
+    for family in [name for name in families if name in lmm_weights.SIZES]:
         size = lmm_weights.SIZES[family][cuda]._replace(**given)
         for task in tasks(family, size, "bfloat16" if cuda else "float32"):
             rows += stages.rows_of(task, device, clock, args.rounds)
+    if "seed_llama" in families and not cuda:  # no GPU takes part in it
+        rows += stages.rows_of(words(), device, clock, args.rounds)
     stages.write(args.out, [*others(args.out, device), *rows])
 
 

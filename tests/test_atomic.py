@@ -68,7 +68,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 @pytest.mark.parametrize("umask", [0o022, 0o002, 0o027, 0o077], indirect=True)
 def test_all_files_have_the_rights_that_the_umask_leaves(umask: int, tmp_path: Path) -> None:
-    with atomic_dir(tmp_path / "ckpt") as folder:
+    with atomic_dir(tmp_path / "ckpt", "silmm align") as folder:
         save_file(TENSORS, folder / "model.safetensors")  # by the library for its user alone
         (folder / "config.json").write_text("{}")
         (folder / "unclip").mkdir(mode=0o700)
@@ -183,7 +183,7 @@ def test_two_writers_of_a_folder_without_locks(tmp_path: Path, monkeypatch: pyte
 
     late: list[Path] = []
     monkeypatch.setattr(Path, "rename", meanwhile)
-    with atomic.own_names(), atomic_dir(out) as folder:
+    with atomic.own_names(), atomic_dir(out, "silmm align") as folder:
         (folder / "of").write_text("this")
     assert late and (out / "of").read_text() == "this"
     assert [path.name for path in tmp_path.iterdir()] == ["ckpt"]

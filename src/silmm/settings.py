@@ -46,7 +46,7 @@ class Adopt:
 
     weights: str = _doc("", "folder of the model in transformers' layout (Emu3: the one that generates)")
     chat: str = _doc("", "Emu3: folder of the model that writes and answers; empty: the same")
-    visual: str = _doc("", "SEED-LLaMA: folder of the tokenizer of pictures")
+    visual: str = _doc("", "SEED-LLaMA: folder of the tokenizer of pictures, with eva_vit_g.pth beside its files")
     diffusion: str = _doc(
         "", "SEED-LLaMA, DreamLLM: folder of the diffusion pipeline that turns their output to pictures"
     )
@@ -63,6 +63,11 @@ class Adopt:
         "",
         "DreamLLM: what KC-DPO compares, before or after the projector (empty: before)",
         choices=("", "hidden", "projected"),
+    )
+    painting: str = _doc(
+        "",
+        "DreamLLM: dtype of the diffusion decoder's U-Net (empty: as dtype); its authors painted in float32",
+        choices=("", "float32"),
     )
     template: str = _doc(
         "",

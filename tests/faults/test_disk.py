@@ -87,7 +87,7 @@ def test_a_full_or_closed_disk_is_named_by_what_was_to_be_written(
 
 
 def test_what_cannot_be_read_is_named_as_ever(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as raised, atomic.atomic_dir(tmp_path / "out"):
+    with pytest.raises(FileNotFoundError) as raised, atomic.atomic_dir(tmp_path / "out", "silmm align"):
         (tmp_path / "source").read_bytes()
     assert raised.value.filename == str(tmp_path / "source")
 

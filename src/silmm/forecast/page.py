@@ -59,10 +59,11 @@ def page(lmm: str, plan: Plan, measured: Path, device: Device) -> Iterator[str]:
     settings = plan.settings
     folders = weights_of(settings["adopt"], lmm)
     family = importlib.import_module(f"silmm.lmm.{lmm}.shape")
-    held = {role: family.holds(role, path, settings["adopt"].dtype) for role, path in folders.items()}
-    yield from _weights(folders, held, family.HUB)
+    dtype_of = getattr(family, "dtype_of", lambda _, adopt: adopt.dtype)
+    held = {role: family.holds(role, path, dtype_of(role, settings["adopt"])) for role, path in folders.items()}
+    yield from _weights(folders, held, family.HUB, getattr(family, "ENOUGH", {}))
     if any(one.missing is not None and not one.parts for one in held.values()):
-        yield "memory\n  unknown: it takes the config.json of every folder of weights, or the weights"
+        yield "memory\n  unknown: it takes the configs of every folder of weights, or the weights"
         return
     yield from _memory(lmm, settings, folders, held, family, usual, device)
     shape = family.shape(folders, options_of(lmm, settings["adopt"]), settings["adopt"].dtype, settings["adopt"].rows)
@@ -113,7 +114,10 @@ def _work(made: Sequence[Work], shards: int, rate: Mapping[str, Rate], device: D
         yield "  a time stands here once a job of each stage has run: try one shard, or name a run with --measured"
 
 
-def _weights(folders: Mapping[str, Path], held: Mapping[str, Holding], hub: Mapping[str, str]) -> Iterator[str]:
+def _weights(
+    folders: Mapping[str, Path], held: Mapping[str, Holding], hub: Mapping[str, str], enough: Mapping[str, str]
+) -> Iterator[str]:
+    """`enough`: what of a role's folder is enough to plan with, where that is not config.json."""
     yield "weights"
     for role, path in folders.items():
         one = held[role]
@@ -125,7 +129,8 @@ def _weights(folders: Mapping[str, Path], held: Mapping[str, Holding], hub: Mapp
         )
         yield f"  {role}: {path}: {state}"
         if one.missing is not None:
-            yield f"    download {hub[role]}" + ("" if one.parts else "; its config.json alone is enough to plan")
+            known = enough.get(role, "its config.json alone is")
+            yield f"    download {hub[role]}" + (f"; {known} enough to plan" if known and not one.parts else "")
         source = "the files" if one.missing is None else "config.json"
         if one.parts:
             numbers = sum(part.numbers for part in one.parts)

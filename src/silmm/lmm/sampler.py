@@ -19,6 +19,17 @@ NOISE_WORDS = {  # for people
 DEFAULT = {"discrete": "t1.0", "continuous": "fresh_noise"}
 
 
+READ = {  # what an LMM of each kind reads of the way to draw
+    "discrete": ("temperature", "top_p", "top_k", "guidance"),
+    "continuous": ("rate", "layers", "site", "positions", "noise"),
+}
+
+
+def in_words(sampling: Sampling, images: str) -> str:
+    """The options that draw so again, with an LMM whose images are of this kind."""
+    return " ".join(f"--{name} {getattr(sampling, name)}" for name in READ[images])
+
+
 def sampling_of(settings: Images) -> Sampling:
     """Step 2's way to draw."""
     return Sampling(**{name: getattr(settings, name) for name in Sampling._fields})

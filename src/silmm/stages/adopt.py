@@ -9,7 +9,7 @@ from silmm.lmm.hf import checkpoint
 from silmm.settings import FOLDERS, Adopt
 from silmm.stages.runtime import prepare
 
-OPTIONS = ("side", "steps", "guidance", "features", "template")  # settings that not every family has
+OPTIONS = ("side", "steps", "guidance", "features", "painting", "template")  # settings that not every family has
 
 
 def run(settings: Adopt, *, family: str, seed: int, out: Path, threads: int = 1) -> None:

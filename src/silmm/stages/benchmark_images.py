@@ -22,7 +22,7 @@ from silmm.benchmarks.interface import Benchmark, Item
 from silmm.benchmarks.pictures import DRAWN, find
 from silmm.errors import InputError
 from silmm.lmm.interface import LMM, Sampling
-from silmm.lmm.sampler import sampling_of
+from silmm.lmm.sampler import READ, sampling_of
 from silmm.records import write_json
 from silmm.settings import Images
 from silmm.sources import source_hash
@@ -35,10 +35,6 @@ from silmm.stages.runtime import prepare, progress
 from silmm.typed_json import loads
 
 EXTRAS = "extras.zip"  # what the official evaluator wants beside the pictures
-_READ = {  # what an LMM of each kind reads of the way to draw
-    "discrete": ("temperature", "top_p", "top_k", "guidance"),
-    "continuous": ("rate", "layers", "site", "positions", "noise"),
-}
 
 
 def run(
@@ -138,7 +134,7 @@ def _note(policy: LMM, bench: Benchmark, tasks: Sequence[Task], sampling: Sampli
         "benchmark": bench.name,
         "lmm": config["silmm_family"],
         "checkpoint": fingerprint({}, [ckpt]),
-        "sampling": {name: getattr(sampling, name) for name in _READ[policy.images]},
+        "sampling": {name: getattr(sampling, name) for name in READ[policy.images]},
         "guidance": options.get("guidance", sampling.guidance if discrete else "none"),
         "options": options,
         "seeds": sorted({seed for item, _ in tasks for seed in item.seeds}),

@@ -12,7 +12,7 @@ from PIL import Image
 from silmm import lmm as models
 from silmm.atomic import atomic_dir, atomic_file, check_dir
 from silmm.errors import InputError
-from silmm.lmm.sampler import sampling_of
+from silmm.lmm.sampler import in_words, sampling_of
 from silmm.outputs import PNG, check_file, png_signature
 from silmm.picture_reader import AS_SEEN, PictureError, decode, read_file
 from silmm.settings import Images
@@ -46,9 +46,10 @@ def draw(
     lmm = models.load(ckpt)
     world = worlds.of(lmm)
     prompt = world.typed(prompt)
+    sampling = sampling_of(settings)._replace(noises=1)  # one picture a sample
     try:
         keys = [[(seed, "draw", k) for k in range(n)]]
-        drawn = lmm.draw([prompt], keys, sampling_of(settings)._replace(noises=1))  # one picture a sample
+        drawn = lmm.draw([prompt], keys, sampling)
     except ValueError as error:
         raise InputError(str(error)) from None
     known = world.known(prompt)
@@ -57,6 +58,7 @@ def draw(
     questions = own_score.texts_of([asked] * n)
     answers = promises.probabilities(pictures.answers_on(lmm, drawn, pixels, questions), questions, ckpt)
     scores = own_score.scores_of(lmm, answers, [asked] * n)
+    print(f"sampling: {in_words(sampling, lmm.images)}")
     order = sorted(range(n), key=lambda k: (-(scores[k] or 0.0), k))
     _say(asked, scores, order[0] if best and asked else None, whose="" if not known else " (not the LMM's own)")
     if target.suffix.lower() == ".png":

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from silmm import lmm as models
 from silmm.errors import InputError
-from silmm.lmm.dreamllm import layout, tiny
+from silmm.lmm.dreamllm import checkpoint, layout, tiny
 from silmm.lmm.dreamllm.lmm import DreamLMM
 from silmm.lmm.hf.checkpoint import adopt
 from silmm.lmm.interface import ContinuousImages, Sampling, VisualTokens
 
 from .conftest import PROMPTS, adopted, keys, load, stir
 
+ROOT = Path(__file__).parents[3]
 PLUGINS = {  # file: a weight of it
     "dream_embedding.bin": "dream_queries",
     "clip_vision_embedding.bin": "clip_vision_model.vision_model.encoder.layers.1.mlp.fc2.weight",
@@ -52,7 +54,7 @@ def test_a_checkpoint_is_small_and_complete(lmm: DreamLMM, ckpt: Path, weights: 
     config = json.loads((ckpt / "config.json").read_text())
     assert config["silmm_family"] == "dreamllm"
     assert config["weights"] == {"model": str(weights), "diffusion": str(weights / "sd")}
-    assert config["options"] == {"steps": 3, "guidance": 2.5, "features": "hidden"}
+    assert config["options"] == {"steps": 3, "guidance": 2.0, "features": "hidden", "painting": ""}
     adapter = load_file(ckpt / "adapter_model.safetensors")
     assert len(adapter) == 2 * 7 * tiny.LAYERS and all(".model.layers." in name for name in adapter)
 
@@ -317,6 +319,7 @@ def test_folders_that_will_not_do(copy: Path, tmp_path: Path, spoil: Callable[[P
     ("options", "says"),
     [
         ({"features": "pooled"}, "features is 'pooled': expected hidden or projected"),
+        ({"painting": "bfloat16"}, "painting is 'bfloat16': expected float32, or leave it out"),
         ({"steps": 1001}, "steps is 1001: expected 1 to 1000"),
         ({"steps": 0}, "steps is 0: expected 1"),
         ({"guidance": "much"}, "guidance is 'much': expected float"),
@@ -326,6 +329,32 @@ def test_folders_that_will_not_do(copy: Path, tmp_path: Path, spoil: Callable[[P
 def test_options_that_will_not_do(weights: Path, tmp_path: Path, options: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         adopted(weights, tmp_path / "ckpt", **options)
+
+
+def test_the_authors_numbers_on_coco() -> None:
+    """eval_coco_zero_shot_clip8_select.sh of RunpeiDong/DreamLLM, in the family, the paper's config and the docs."""
+    own = checkpoint.FAMILY.options
+    assert (own["steps"], own["guidance"]) == (150, 2.0)
+    config = yaml.safe_load((ROOT / "config/paper/dreamllm.yaml").read_text(encoding="utf-8"))["dreamllm"]["adopt"]
+    assert (config["steps"], config["guidance"]) == (150, 2.0)
+    said = " ".join((ROOT / "docs/dreamllm.md").read_text(encoding="utf-8").split())
+    assert "COCO draws with 150 steps and guidance 2.0, all in float32, eight pictures a caption" in said
+
+
+def test_painting_in_float32_beside_a_language_model_in_16_bits(weights: Path, lmm: DreamLMM, tmp_path: Path) -> None:
+    """As the decoder paints for a language model in float32, of the same features."""
+    exact = load(adopted(weights, tmp_path / "exact", dtype="bfloat16", painting="float32"))
+    coarse = load(adopted(weights, tmp_path / "coarse", dtype="bfloat16"))
+    assert (exact.painter.dtype, coarse.painter.dtype) == (torch.float32, torch.bfloat16)
+    assert exact.weights.model.lm_head.weight.dtype == torch.bfloat16
+    with torch.no_grad():
+        hidden = exact.features(PROMPTS[:1])
+    pictures = []
+    for one in (lmm, exact, coarse):
+        context = one.painter.project(hidden)
+        pictures.append(one.painter.paint(context, context[0], [(0,)], steps=3, guidance=2.0, rows=2).astype(int))
+    assert (pictures[0] == pictures[1]).all() and (pictures[0] != pictures[2]).any()
+    assert exact.draw(PROMPTS[:1], keys(1, 1), Sampling()).pictures_PNHWC is not None
 
 
 def test_other_configs_of_the_decoder_than_at_adoption(copy: Path, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
 import torch
 from transformers import LlamaForCausalLM
 
@@ -102,6 +105,24 @@ def pictures() -> list[np.ndarray]:
 
 def keys(prompts: int, samples: int) -> list[list[tuple]]:
     return [[("test", p, k) for k in range(samples)] for p in range(prompts)]
+
+
+def reference_ids(lmm: SeedLMM, text: str) -> list[int]:
+    """Ids of a text as transformers 4.30.2 gives them, by sentencepiece alone: tokens of added_tokens.json split it,
+    text beside them is stripped, and each piece of text is read apart."""
+    folder = lmm.settings.weights["visual"]
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    added = json.loads((folder / "added_tokens.json").read_text())
+    chunks = [chunk for chunk in re.split(r"(<s>|</?img>|<img_\d{5}>)", text) if chunk]
+    out = []
+    for i, chunk in enumerate(chunks):
+        if chunk == "<s>" or chunk in added:
+            out.append(pieces.bos_id() if chunk == "<s>" else added[chunk])
+            continue
+        chunk = chunk.lstrip() if i and chunks[i - 1] in added else chunk
+        chunk = chunk.rstrip() if chunks[i + 1 : i + 2] and chunks[i + 1] in added else chunk
+        out += pieces.encode(chunk)
+    return out
 
 
 def rows_of(lmm: SeedLMM, rows: int) -> SeedLMM:

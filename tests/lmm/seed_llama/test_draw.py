@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from silmm.lmm.seed_llama import draw, layout, unclip
 from silmm.lmm.seed_llama.lmm import SeedLMM
 from silmm.lmm.seed_llama.names import END, START, VISUAL
 
-from .conftest import PROMPTS, keys, rows_of
+from .conftest import PROMPTS, keys, reference_ids, rows_of
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_is_a_discrete_lmm_of_the_open_world(lmm: SeedLMM, disordered: SeedLMM) -> None:
@@ -75,13 +78,14 @@ def test_visual_tokens_are_found_by_name(lmm: SeedLMM, disordered: SeedLMM) -> N
     [
         ("lmm", "a red dog", "<s>USER: Can you generate an image of a red dog?\nASSISTANT:<img>"),
         ("lmm", " A red dog. ", "<s>USER: Can you generate an image of A red dog?\nASSISTANT:<img>"),
+        ("lmm", "two  dogs", "<s>USER: Can you generate an image of two  dogs?\nASSISTANT:<img>"),
         ("disordered", "a pear", "<s>[INST] Can you generate an image of a pear? [/INST]\n<img>"),
     ],
 )
 def test_the_prefix_is_the_reference_s(request: pytest.FixtureRequest, which: str, prompt: str, text: str) -> None:
     lmm: SeedLMM = request.getfixturevalue(which)
     ids = layout.draw_ids(lmm.tokenizer, lmm.weights.template, prompt)
-    assert ids == lmm.tokenizer.encode(text, add_special_tokens=False)
+    assert ids == reference_ids(lmm, text)
     assert ids[0] == lmm.tokenizer.bos_token_id and ids.count(ids[0]) == 1
     assert ids[-1] == lmm.tokenizer.convert_tokens_to_ids(START)
 
@@ -118,6 +122,26 @@ def test_one_prefill_a_prompt(lmm: SeedLMM, monkeypatch: pytest.MonkeyPatch) -> 
     prefill, *steps = shapes
     assert prefill[0] == 2 and prefill[1] > 20
     assert steps == [(6, 1)] * 31  # the last token is never read
+
+
+def test_a_nucleus_of_visual_tokens_is_not_the_reference_s() -> None:
+    """Which cuts the whole vocabulary: as docs/seed_llama.md says it."""
+    rng = np.random.default_rng(0)
+    visual = rng.dirichlet(np.full(2000, 0.1)) * 0.9
+
+    def kept(probs: np.ndarray, top_p: float, codes: int) -> set[int]:
+        logits = torch.from_numpy(np.log(np.maximum(probs, 1e-30)))[None].float().expand(4000, -1)
+        numbers = torch.linspace(0, 1, 4001, dtype=torch.float64)[:-1]
+        return {c for c in draw.choose(logits, numbers, Sampling(top_p=top_p)).tolist() if c < codes}
+
+    one = np.append(visual, 0.1)  # one token of text
+    thin = np.append(visual, np.full(4000, 0.1 / 4000))
+    own = kept(visual / 0.9, 0.5, 2000)
+    assert kept(one, 0.5, 2000) == kept(visual / 0.9, 0.4 / 0.9, 2000) < own
+    assert own < kept(thin, 0.5, 2000) == kept(visual / 0.9, 0.5 / 0.9, 2000)
+    said = " ".join((ROOT / "docs/seed_llama.md").read_text(encoding="utf-8").split())
+    assert f"{40 / 0.9:.0f} % of it in place of 50 %" in said and f"({50 / 0.9:.0f} %)" in said
+    assert "differs only by the mass on text" not in said
 
 
 def test_guidance_is_refused(lmm: SeedLMM) -> None:

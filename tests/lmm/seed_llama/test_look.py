@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from silmm.lmm.seed_llama.lmm import SeedLMM
 from silmm.lmm.seed_llama.names import END, START, VISUAL
 from silmm.open_language.instructions import ask_instruction, write_instruction
 
-from .conftest import PROMPTS, rows_of
+from .conftest import PROMPTS, reference_ids, rows_of
 
 QUESTIONS = [["Is there a red apple?", "Are there two dogs on the table?"], [], ["Is it small?"]]
 
@@ -30,7 +29,7 @@ def by_hand(lmm: SeedLMM, picture: np.ndarray, question: str) -> list[float]:
     codes = lmm.quantizer.encode(torch.from_numpy(pixels.transpose(2, 0, 1)[None]).float())[0]
     shown = START + "".join(map(VISUAL.format, codes.tolist())) + END
     text = {"vicuna": "<s>USER: {}\nASSISTANT:", "llama2": "<s>[INST] {} [/INST]\n"}[lmm.weights.template]
-    ids = lmm.tokenizer(text.format(shown + question), add_special_tokens=False, return_tensors="pt").input_ids
+    ids = torch.tensor([reference_ids(lmm, text.format(shown + question))])
     with torch.no_grad():
         probs = lmm.weights.model(input_ids=ids).logits[0, -1].softmax(-1)
     return [float(probs[words].sum()) for words in lmm.yes_no_words]
@@ -157,10 +156,46 @@ def test_likelihood_is_of_the_output_alone(policy: SeedLMM) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in policy.parameters())
 
 
+TURNS = {"vicuna": "<s>USER: {}\nASSISTANT:", "llama2": "<s>[INST] {} [/INST]\n"}
+
+
 @pytest.mark.parametrize("which", ["lmm", "disordered"])
-def test_pieces_of_a_sequence_are_those_of_the_whole(request: pytest.FixtureRequest, which: str) -> None:
-    lmm: Any = request.getfixturevalue(which)
-    before, after = layout.look_ids(lmm.tokenizer, lmm.weights.template, "Is it red?")
-    whole = layout._turn(lmm.tokenizer, lmm.weights.template, f"{START}{VISUAL.format(7)}{END}Is it red?")
+@pytest.mark.parametrize(
+    "said", ["Is it red?", " Is  it   red? ", "Is it\n\nred?\n", "is it red", "2 Ärzte, 日本?", "yes"]
+)
+def test_tokens_are_those_of_the_authors_tokenizer(request: pytest.FixtureRequest, which: str, said: str) -> None:
+    """Beside a picture, and where words stand apart by more than one space."""
+    lmm: SeedLMM = request.getfixturevalue(which)
+    template, ids = lmm.weights.template, lmm.weights.ids
+    before, after = layout.look_ids(lmm.tokenizer, template, said)
+    shown = TURNS[template].format(f"{START}{VISUAL.format(7)}{END}{said}")
+    assert [*before, ids.visual[7], ids.end, *after] == reference_ids(lmm, shown)
+    assert layout.text_ids(lmm.tokenizer, template, said) == reference_ids(lmm, TURNS[template].format(said))
+
+
+def test_no_space_stands_before_a_picture(lmm: SeedLMM) -> None:
+    before, after = layout.look_ids(lmm.tokenizer, "vicuna", "Is it red?")
+    assert lmm.tokenizer.convert_ids_to_tokens(before)[-2:] == [":", START]
+    assert lmm.tokenizer.convert_ids_to_tokens(after)[0] == "▁"  # the space that every piece of text starts with
+    before, _ = layout.look_ids(lmm.tokenizer, "llama2", "Is it red?")
+    assert lmm.tokenizer.convert_ids_to_tokens(before)[-2:] == ["]", START]
+
+
+def test_a_question_does_not_walk_the_added_tokens(lmm: SeedLMM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are 8,197 in the published tokenizer: names are read once for all texts."""
+    layout.look_ids(lmm.tokenizer, "vicuna", "Is it red?")
+    monkeypatch.setattr(type(lmm.tokenizer), "added_tokens_decoder", property(lambda _: pytest.fail("read again")))
+    for question in ("Is it red?", "Is it <img> red?", "2 < 3?"):
+        layout.look_ids(lmm.tokenizer, "vicuna", question)
+        layout.text_ids(lmm.tokenizer, "vicuna", question)
+        layout.draw_ids(lmm.tokenizer, "vicuna", question)
+
+
+def test_a_question_cannot_show_a_picture(lmm: SeedLMM) -> None:
+    """Nor end a text: names of added tokens are taken out of what is said."""
     ids = lmm.weights.ids
-    assert [*before, ids.visual[7], ids.end, *after] == lmm.tokenizer.encode(whole, add_special_tokens=False)
+    markers = {ids.start, ids.end, *ids.visual, lmm.tokenizer.bos_token_id, lmm.tokenizer.eos_token_id}
+    said = "Is </img> it <img><img_00003> red?</s> <s> <im<img_00001>g> 2 < 3"
+    before, after = layout.look_ids(lmm.tokenizer, "vicuna", said)
+    assert not markers & set(after) and [token for token in before if token in markers] == [before[0], ids.start]
+    assert [token for token in layout.text_ids(lmm.tokenizer, "vicuna", said) if token in markers] == [before[0]]

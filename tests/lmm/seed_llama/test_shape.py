@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -41,6 +42,42 @@ def test_the_shape_is_the_model_s(lmm: SeedLMM, folder: Path) -> None:
     assert found.speaker == found.painter and found.painter.layers == 2 and found.seen == 34
 
 
+NAMES = ("seed-llama-8b-sft", "seed-tokenizer-2", "stable-diffusion-2-1-unclip")
+
+
+def planned(capsys: pytest.CaptureFixture[str]) -> str:
+    assert cli.main(["plan", "config/paper/seed_llama.yaml", "--memory", "80"]) == 0
+    return capsys.readouterr().out
+
+
+def test_what_is_enough_to_plan_is_said_and_is_enough(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The configs that it names give the numbers that the weights give."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    monkeypatch.chdir(tmp_path)
+    before = planned(capsys)
+    named = (
+        "its model_index.json and the config.json of vae, unet, text_encoder and image_normalizer are enough to plan"
+    )
+    assert before.count("enough to plan") == 2 and f"(docs/seed_llama.md); {named}" in before
+    assert "eva_vit_g.pth" in before
+    for role, name in zip(ROLES, NAMES, strict=True):
+        shutil.copytree(folder / role, tmp_path / "weights" / name)
+    whole = planned(capsys)
+    llm, _, unclip = (tmp_path / "weights" / name for name in NAMES)
+    kept = [llm / "config.json", unclip / "model_index.json"]
+    kept += [unclip / part / "config.json" for part in ("vae", "unet", "text_encoder", "image_normalizer")]
+    for file in [*llm.rglob("*"), *unclip.rglob("*")]:
+        if file.is_file() and file not in kept:
+            file.unlink()
+    alone = planned(capsys)
+    assert whole.count("by the files") == 3 and alone.count("by config.json") == 2
+    counts = [re.findall(r"([\d,]+) parameters by .*: (.*)", out) for out in (whole, alone)]
+    assert counts[0] == counts[1] and len(counts[0]) == 3
+    assert whole[whole.index("memory") :] == alone[alone.index("memory") :] and "fits" in alone
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_the_paper_s_run_is_planned(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], there: bool
@@ -48,10 +85,8 @@ def test_the_paper_s_run_is_planned(
     shutil.copytree(ROOT / "config", tmp_path / "config")
     monkeypatch.chdir(tmp_path)
     if there:
-        names = ("seed-llama-8b-sft", "seed-tokenizer-2", "stable-diffusion-2-1-unclip")
-        for role, name in zip(ROLES, names, strict=True):
+        for role, name in zip(ROLES, NAMES, strict=True):
             shutil.copytree(folder / role, tmp_path / "weights" / name)
-    assert cli.main(["plan", "config/paper/seed_llama.yaml", "--memory", "80"]) == 0
-    out = capsys.readouterr().out
+    out = planned(capsys)
     assert "1,440,000" in out
     assert ("picture tokenizer" in out and "fits" in out) if there else ("download AILab-CVC/seed-tokenizer-2" in out)

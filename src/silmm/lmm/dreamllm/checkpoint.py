@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from silmm.errors import InputError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 REGEX = r"model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
 FEATURES = ("hidden", "projected")  # before, and after, the projector to the decoder
+PAINTING = ("", "float32")  # dtypes of the U-Net: that of the language model, or one
 
 
 def check(weights: Mapping[str, Path]) -> None:
@@ -25,11 +27,14 @@ def check(weights: Mapping[str, Path]) -> None:
 
 
 def check_options(weights: Mapping[str, Path], options: Mapping[str, Option]) -> None:
-    """Raise InputError for features that there are not, and for more steps than the decoder was trained with."""
+    """Raise InputError for features and dtypes that there are not, and for more steps than the decoder was trained
+    with."""
     from silmm.lmm.dreamllm import painter
 
     if options["features"] not in FEATURES:
         raise InputError(f"features is {options['features']!r}: expected {' or '.join(FEATURES)}")
+    if options["painting"] not in PAINTING:
+        raise InputError(f"painting is {options['painting']!r}: expected float32, or leave it out")
     file = weights["diffusion"] / painter.CONFIGS[2]
     most = painter.read_config(file).get("num_train_timesteps", 1000)
     if not 1 <= int(options["steps"]) <= most:
@@ -57,11 +62,14 @@ FAMILY = Family(
     model_class="LlamaForCausalLM",
     licence="DreamLLM's weights derive from Vicuna v1.1, which stands under LLaMA's licence for research, and from"
     " Stable Diffusion 2.1, which stands under CreativeML Open RAIL++-M.",
+    # DivDrop as SILMM's paper had it on DreamLLM, as far as Figures 5 and 6 tell; its authors draw without (rate 0).
+    sampling=MappingProxyType({"rate": 0.3, "layers": 4, "site": "hidden", "positions": "queries", "noise": "prompt"}),
     regex=REGEX,
     check=check,
     skeleton=skeleton,
-    # As its authors drew for their numbers on COCO: plain captions, guided away from no prompt.
-    options={"steps": 100, "guidance": 2.5, "features": "hidden"},
+    # As its authors' script draws for their numbers on COCO (eval_coco_zero_shot_clip8_select.sh): plain captions,
+    # guided away from no prompt. It draws in float32, and keeps the best of 8 by CLIP.
+    options=MappingProxyType({"steps": 150, "guidance": 2.0, "features": "hidden", "painting": ""}),
     check_options=check_options,
     fingerprint=_fingerprint,
 )
@@ -81,7 +89,8 @@ def load(path: Path) -> DreamLMM:
     check_options(settings.weights, settings.options)
     device = own_device()
     folders = settings.weights["model"], settings.weights["diffusion"]
-    weights = loader.load(*folders, dtype=settings.dtype, rows=settings.rows, device=device)
+    painting = str(settings.options["painting"]) or settings.dtype
+    weights = loader.load(*folders, dtype=settings.dtype, painting=painting, rows=settings.rows, device=device)
     adapted = lora.attach(weights.model, regex=REGEX, rank=settings.rank, alpha=settings.alpha, seed=None)
     lora.restore(adapted, path)
     return DreamLMM(weights, adapted, settings)

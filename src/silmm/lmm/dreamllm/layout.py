@@ -16,6 +16,7 @@ from typing import Any
 from silmm.errors import InputError
 from silmm.lmm.dreamllm import config as configs
 from silmm.lmm.dreamllm.config import DREAM_START, IMAGE_END, IMAGE_START, PATCH
+from silmm.lmm.hf.pieces import bpe
 from silmm.lmm.hf.text import plain
 
 SYSTEM = (  # Vicuna's; the reference has a space before it
@@ -40,6 +41,8 @@ def load_tokenizer(folder: Path) -> Any:
         raise InputError(f"{folder}: no {' or '.join(FILES)}: download the tokenizer's files, too")
     try:
         read = LlamaTokenizer.from_pretrained(folder, legacy=True, local_files_only=True)
+        if (folder / FILES[0]).is_file():
+            read.backend_tokenizer.model = bpe(folder / FILES[0])
         state = json.loads(read.backend_tokenizer.to_str())
     except Exception as error:  # of many kinds: sentencepiece, protobuf, JSON
         reason = " ".join(str(error).split())

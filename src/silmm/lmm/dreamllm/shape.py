@@ -12,11 +12,13 @@ from silmm.lmm.hf import folder
 from silmm.lmm.hf.checkpoint import Option
 from silmm.lmm.hf.parts import Group, Holding, Sizes, holding
 from silmm.lmm.hf.shape import Shape, decoder_of, unet_peak, vae_peak
+from silmm.settings import Adopt
 
 HUB = {  # where the weights are
     "model": "RunpeiDong/dreamllm-7b-chat-v1.0",
     "diffusion": "the three configs of Stable Diffusion 2.1 base (docs/dreamllm.md)",
 }
+ENOUGH = {"diffusion": ""}  # to plan with, of a folder whose config.json alone is not: all three
 QUERIES = 64  # published
 PATCHES, CLIP = 256, (1024, 4096)  # published: CLIP ViT-L/14 at 224 pixels, its width and its MLP's
 HALF = 2  # bytes of a feature on the disk
@@ -36,6 +38,11 @@ def holds(role: str, path: Path, dtype: str) -> Holding:
     if role == "diffusion":
         return holding(lambda: _read_configs(path), dict, DECODER, dtype)
     return holding(lambda: _read(path), lambda: _guess(path), GROUPS, dtype)
+
+
+def dtype_of(role: str, adopt: Adopt) -> str:
+    """As which the weights of a role's folder are loaded, but for what is always in float32."""
+    return adopt.painting or adopt.dtype if role == "diffusion" else adopt.dtype
 
 
 def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str, rows: int) -> Shape:
@@ -65,7 +72,7 @@ def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str
         see=rows * (PATCHES + 1) * (4 * CLIP[0] + 2 * CLIP[1]) * 4,
         render=max(
             vae_peak(first, second, pictures * side * side),
-            unet_peak(unet["block_out_channels"][0], rows * places, dtype),
+            unet_peak(unet["block_out_channels"][0], rows * places, str(options["painting"]) or dtype),
         ),
     )
 

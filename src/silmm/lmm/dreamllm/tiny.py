@@ -66,6 +66,8 @@ def _sentencepiece() -> Any:
     """A tokenizer of Llama's kind: whole words, and bytes for all else."""
     import sentencepiece
 
+    from silmm.lmm.hf.tiny_sentencepiece import with_spaces
+
     text = [" ".join((*words.WORDS, *words.ANSWERS)), *(chr(code) for code in range(33, 127))]
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -74,7 +76,7 @@ def _sentencepiece() -> Any:
         remove_extra_whitespaces=False, allow_whitespace_only_pieces=True, split_digits=True, minloglevel=2,
         pad_id=-1,
     )  # fmt: skip
-    return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    return sentencepiece.SentencePieceProcessor(model_proto=with_spaces(model.getvalue()))
 
 
 def _model(pieces: Any, specials: int) -> Any:

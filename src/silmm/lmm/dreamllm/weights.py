@@ -77,8 +77,8 @@ def skeleton(folder: Path) -> Any:
         return LlamaForCausalLM(configs.llama(folder))
 
 
-def load(folder: Path, diffusion: Path, *, dtype: str, rows: int, device: torch.device) -> DreamWeights:
-    """Load folders that `check` has seen."""
+def load(folder: Path, diffusion: Path, *, dtype: str, painting: str, rows: int, device: torch.device) -> DreamWeights:
+    """Load folders that `check` has seen. `painting`: dtype of U-Net and projector."""
     kind = getattr(torch, dtype)
     model = _load_model(folder, kind).to(device).requires_grad_(False).eval()
     width, tokenizer = model.config.hidden_size, layout.load_tokenizer(folder)
@@ -88,10 +88,10 @@ def load(folder: Path, diffusion: Path, *, dtype: str, rows: int, device: torch.
 
     def read_painter() -> Painter:
         state = read_state(folder / painter.FILE)
-        painting = painter.load(folder / painter.FILE, state, diffusion, width)
-        painting.to(device, kind).requires_grad_(False).eval()
-        _in_float32(painting.vae, state)
-        return painting
+        made = painter.load(folder / painter.FILE, state, diffusion, width)
+        made.to(device, getattr(torch, painting)).requires_grad_(False).eval()
+        _in_float32(made.vae, state)
+        return made
 
     return DreamWeights(
         model, tokenizer,

@@ -23,6 +23,8 @@ NAMED = {  # as attributes of the tokenizer
 }  # fmt: skip
 BOS, EOS, PAD = "<|extra_203|>", "<|extra_204|>", "<|endoftext|>"
 SPECIALS = (PAD, *NAMED.values(), END_OF_LINE, BOS, EOS, *(VISUAL.format(code) for code in range(CODES)))
+# Whole by Emu3's own pattern, cut by GPT-2's, which stands in the tokenizer.json of the converted weights, as in this.
+PIECES = ("-shaped", "(s", ".\n", "?\n\n", ":\n", '"a', "\n\n", "'S", "é", "日本")
 TEMPLATE = (  # "<system> USER: <image><text> ASSISTANT:", as Emu3 was trained
     "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': ' }}{% endif %}"
     "{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>' }}{% endfor %}"
@@ -53,9 +55,10 @@ def _tokenizer(specials: Sequence[str]) -> Any:
     them."""
     from transformers import GPT2Tokenizer
 
+    from silmm.lmm.emu3.tokenizer import cut_as_published
     from silmm.lmm.hf.tiny import bpe
 
-    learned = json.loads(bpe(()).to_str())["model"]
+    learned = json.loads(bpe((), more=PIECES, prepare=cut_as_published).to_str())["model"]
     vocab = learned["vocab"] | {name: len(learned["vocab"]) + i for i, name in enumerate(specials)}
     tokenizer = GPT2Tokenizer(
         vocab=vocab, merges=[tuple(pair) for pair in learned["merges"]], bos_token=BOS, eos_token=EOS, pad_token=PAD,

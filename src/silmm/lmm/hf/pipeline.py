@@ -31,7 +31,15 @@ def check(folder: Path, *, family: str, pipeline: str, parts: Parts) -> dict[str
 
     Raises InputError where this is no folder of that pipeline, or a part's file is missing or not whole.
     """
-    folder = Path(folder)
+    configs = read_configs(folder, family=family, pipeline=pipeline, parts=parts)
+    for file in weight_files(folder, parts):
+        read_header(file)
+    return configs
+
+
+def read_configs(folder: Path, *, family: str, pipeline: str, parts: Parts) -> dict[str, dict[str, Any]]:
+    """config.json of each part with weights, which need not be there. Raises InputError where this is no folder of that
+    pipeline, or one of them is missing."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: expected the downloaded diffusion pipeline of {family}")
     named = _read_json(folder / INDEX)
@@ -41,12 +49,27 @@ def check(folder: Path, *, family: str, pipeline: str, parts: Parts) -> dict[str
     for part, made in named.items():  # diffusers imports what stands here
         if isinstance(made, list) and (made[:1] or [None])[0] not in LIBRARIES:
             raise InputError(f"{folder / INDEX}: {short(part)} is of {short(made)}: take the published pipeline")
-    configs = {}
-    for part, (module, _) in parts.items():
-        configs[part] = _read_json(folder / part / "config.json")
-        for file in _files(folder / part, WEIGHTS[_library(module)]):
-            read_header(file)
-    return configs
+    return {part: _read_json(folder / part / "config.json") for part in parts}
+
+
+def empty(folder: Path, configs: Mapping[str, Mapping[str, Any]], parts: Parts) -> dict[str, torch.nn.Module]:
+    """The parts with weights as their configs say, on torch's meta device. Raises InputError where a config will not
+    do."""
+    import torch
+
+    made = {}
+    for part, (module, name) in parts.items():
+        kind: Any = getattr(importlib.import_module(module), name)
+        try:
+            with torch.device("meta"):
+                if _library(module) == "diffusers":
+                    made[part] = kind.from_config(dict(configs[part]))
+                else:
+                    made[part] = kind(kind.config_class(**configs[part]))
+        except Exception as error:  # of many kinds: each class has its own fields
+            reason = " ".join(str(error).split())
+            raise InputError(f"{folder / part / 'config.json'}: not a config of {name} ({reason})") from error
+    return made
 
 
 def weight_files(folder: Path, parts: Parts) -> list[Path]:

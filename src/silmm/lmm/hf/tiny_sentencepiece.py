@@ -28,7 +28,21 @@ def pieces() -> bytes:
         split_digits=True, character_coverage=1.0, required_chars="".join(map(chr, range(33, 127))), num_threads=1,
         minloglevel=2,
     )  # fmt: skip
-    return out.getvalue()
+    return with_spaces(out.getvalue())
+
+
+def with_spaces(model: bytes) -> bytes:
+    """A tokenizer.model with pieces of two and four spaces as LLaMA has them: right behind the bytes, so with low ids,
+    and with the lowest of scores, so that they are merged last."""
+    from sentencepiece import sentencepiece_model_pb2 as protobuf
+
+    read = protobuf.ModelProto.FromString(model)
+    pieces = list(read.pieces)
+    behind = 1 + max(i for i, piece in enumerate(pieces) if piece.type == protobuf.ModelProto.SentencePiece.BYTE)
+    more = [protobuf.ModelProto.SentencePiece(piece=SPACE * n, score=-1e9) for n in (2, 4)]
+    del read.pieces[:]
+    read.pieces.extend([*pieces[:behind], *more, *pieces[behind:]])
+    return read.SerializeToString(deterministic=True)
 
 
 def write(folder: Path, model: bytes, added: Sequence[str], *, named: str) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,15 +15,15 @@ from silmm.lmm.seed_llama.layout import TEMPLATES
 
 if TYPE_CHECKING:
     from silmm.lmm.seed_llama.lmm import SeedLMM
-    from silmm.lmm.seed_llama.quantizer_file import Sizes
+    from silmm.lmm.seed_llama.quantizer_file import Found
 
 # Attention and MLP of the language model, which is all that peft sees.
 REGEX = r"model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
 EMBEDDINGS = "model.embed_tokens.weight"
 
 
-def check(weights: Mapping[str, Path]) -> Sizes:
-    """Sizes of the picture tokenizer. Reads names and shapes alone.
+def check(weights: Mapping[str, Path]) -> Found:
+    """What the picture tokenizer's folder has. Reads names and shapes alone.
 
     Raises InputError where the language model, the picture tokenizer or the diffusion decoder will not do, or one does
     not fit another.
@@ -37,11 +38,19 @@ def check(weights: Mapping[str, Path]) -> Sizes:
         raise InputError(f"{llm}: {EMBEDDINGS} is missing: expected the weights of LlamaForCausalLM, all of them")
     if not visual.is_dir():
         raise InputError(f"{visual}: no such folder: expected the downloaded picture tokenizer of seed_llama")
-    sizes, _ = quantizer_file.read(visual)
+    seeing = quantizer_file.read(visual)
     rows = found.tensors[EMBEDDINGS][1][0]
-    names.read(visual, names.load_tokenizer(visual), codes=sizes.codes, rows=rows)
-    unclip.check(weights["diffusion"], embedding=sizes.embedding)
-    return sizes
+    names.read(visual, names.load_tokenizer(visual), codes=seeing.sizes.codes, rows=rows)
+    unclip.check(weights["diffusion"], embedding=seeing.sizes.embedding)
+    return seeing
+
+
+def check_and_tell(weights: Mapping[str, Path]) -> None:
+    """`check`, and a line on stderr for weights of the picture tokenizer that nothing reads."""
+    from silmm.lmm.seed_llama import quantizer_file
+
+    for line in quantizer_file.told(check(weights).unused):
+        print(f"adopt: {line}", file=sys.stderr)
 
 
 def check_options(_: Mapping[str, Path], options: Mapping[str, Option]) -> None:
@@ -81,8 +90,10 @@ FAMILY = Family(
     model_class="LlamaForCausalLM",
     licence="SEED-LLaMA's weights are published under the LLaMA-2 community licence; the 8B one descends from LLaMA-1"
     " by way of Vicuna v1.1, which is for research alone.",
+    # Of AILab-CVC/SEED, scripts/seed_llama_inference_8B.py: temperature 1, top_p 0.5, one beam, no guidance.
+    sampling=MappingProxyType({"temperature": 1.0, "top_p": 0.5, "top_k": 0, "guidance": 1.0}),
     regex=REGEX,
-    check=check,
+    check=check_and_tell,
     skeleton=skeleton,
     options=MappingProxyType({"steps": 20, "guidance": 10.0, "template": ""}),
     check_options=check_options,
@@ -100,7 +111,7 @@ def load(path: Path) -> SeedLMM:
     from silmm.lmm.seed_llama.lmm import SeedLMM
 
     settings = checkpoint.read(path)
-    sizes = check(settings.weights)
+    sizes = check(settings.weights).sizes
     check_options(settings.weights, settings.options)
     device = own_device()
     weights = loader.load(

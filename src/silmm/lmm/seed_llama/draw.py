@@ -1,8 +1,9 @@
 """Drawing visual tokens, and their log-probs: the same distribution by a cached loop and by one pass.
 
 The prompt ends with the marker that starts a picture; then as many visual tokens follow as a picture has, chosen from
-a softmax over visual tokens alone, and the end marker is given. The reference samples from the whole vocabulary and
-throws away what is no picture: renormalising makes a picture of every sample, and log-probs those of what is sampled.
+a softmax over visual tokens alone, and the end marker is given. The reference samples from the whole vocabulary, whose
+nucleus it cuts, and throws away what is no picture: renormalising makes a picture of every sample, and log-probs those
+of what is sampled.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from silmm.errors import InputError
+from silmm.lmm.hf.pieces import bpe
 from silmm.typed_json import loads
 
 START, END = "<img>", "</img>"  # of a picture
@@ -35,6 +36,7 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         # Not legacy, transformers' own choice, gives words behind a special token other ids than the model has seen.
         tokenizer = LlamaTokenizer.from_pretrained(folder, legacy=True, local_files_only=True, padding_side="left")
+        tokenizer.backend_tokenizer.model = bpe(folder / "tokenizer.model")
         added = loads((folder / "added_tokens.json").read_text(encoding="utf-8"))
         moved = [name for name, number in added.items() if tokenizer.convert_tokens_to_ids(name) != number]
     except Exception as error:  # of many kinds: protobuf's, json's, transformers' own

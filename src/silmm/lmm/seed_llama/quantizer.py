@@ -92,10 +92,10 @@ class Quantizer(nn.Module):
 
 def load(folder: Path) -> Quantizer:
     """The tokenizer of a folder, on the CPU. Raises InputError as `quantizer_file.read`."""
-    sizes, tensors = quantizer_file.read(folder)
+    found = quantizer_file.read(folder)
     with torch.device("meta"):
-        made = Quantizer(sizes)
-    made.load_state_dict({name: t.float() for name, t in rename(tensors).items()}, strict=True, assign=True)
+        made = Quantizer(found.sizes)
+    made.load_state_dict({name: t.float() for name, t in rename(found.tensors).items()}, strict=True, assign=True)
     return made.requires_grad_(False).eval()
 
 

@@ -1,11 +1,14 @@
-"""seed_quantizer.pt: the weights of SEED's picture tokenizer under their published names; whole, or refused by name.
+"""The weights of SEED's picture tokenizer under their published names; whole, or refused by name.
 
-The reference loads this file without looking whether it fits, and prints two counts.
+seed_quantizer.pt as published has no vision encoder: its authors take that from LAVIS's eva_vit_g.pth. Their loader
+does not look whether the files fit, and prints two counts. What no picture needs (branches for text, what only training
+used, EVA's last block and head) may be there, and is left alone.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,15 +19,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FILE, EVA_FILE = "seed_quantizer.pt", "eva_vit_g.pth"
+EVA_URL = "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/eva_vit_g.pth"
 VISION = "visual_encoder."
 EVA_HEAD, HEAD = 88, 64  # widths of attention heads, which no weight tells: EVA's ViT-g, and BERT's and the blocks'
-EVA_BLOCKS = 39  # BLIP-2, which SEED starts from, leaves out what follows in EVA's own file
+EVA_BLOCKS = 39  # of the 40 in EVA's own file: BLIP-2, which SEED starts from, leaves out the last
 ADVICE = "expected the file of AILab-CVC/seed-tokenizer-2, all of it"
-UNUSED = re.compile(  # what the reference trains or carries along, and no picture needs
-    r"(blocks\.\d+\..*|pos_embed"  # reconstruction of texts
-    r"|Qformer\.bert\.embeddings\.(position_ids|(word|position)_embeddings\.weight)"
-    r"|Qformer\.bert\.encoder\.layer\.\d+\.(intermediate|output)\..*|Qformer\.cls\..*)"  # BERT's own branch for text
-)
+EVA_ADVICE = f"expected LAVIS's file, all of it: {EVA_URL}"
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -54,41 +54,82 @@ class Sizes(NamedTuple):
         return self.patch * round((self.places - 1) ** 0.5)
 
 
-def read(folder: Path) -> tuple[Sizes, dict[str, Tensor]]:
-    """Sizes, and the weights by their published names, mapped from the disk.
+class Found(NamedTuple):
+    """What a folder has."""
 
-    Raises InputError where the file is missing or cut off, or a weight is missing, unexpected or misshapen.
+    sizes: Sizes
+    tensors: dict[str, Tensor]  # what the network is made of, by the names in seed_quantizer.pt; mapped from the disk
+    files: list[Path]  # that hold them
+    unused: dict[Path, list[str]]  # names in each that nothing reads
+
+
+def read(folder: Path) -> Found:
+    """Sizes and weights.
+
+    Raises InputError where a file is missing or cut off, or a weight that is needed is missing or misshapen.
     """
-    file = folder / FILE
-    found = {name: t for name, t in pickled.read_state(file).items() if not UNUSED.fullmatch(name)}
-    if not any(name.startswith(VISION) for name in found) and (folder / EVA_FILE).is_file():
-        found |= _read_eva(folder / EVA_FILE)
-    sizes = _sizes(found, file)
-    for what, width, head in (("vision encoder", sizes.vision_width, EVA_HEAD), ("Q-Former", sizes.width, HEAD)):
+    file, eva = folder / FILE, folder / EVA_FILE
+    stored = {file: pickled.read_state(file)}
+    if not any(name.startswith(VISION) for name in stored[file]):
+        if not eva.is_file() and not any(folder.rglob("*.incomplete")):
+            raise InputError(
+                f"{eva}: no such file, and {FILE} has no vision encoder (the published one has none): download"
+                f" {EVA_URL} into {folder}"
+            )
+        stored[eva] = {VISION + name: tensor for name, tensor in pickled.read_state(eva).items()}
+    seeing = list(stored)[-1]  # the file that has the vision encoder
+    sizes = _sizes({name: tensor for state in stored.values() for name, tensor in state.items()}, file, seeing)
+    _check_sizes(sizes, file, seeing)
+    wanted, tensors, unused = shapes(sizes), {}, {}
+    for where, state in stored.items():
+        prefix = VISION if where == eva else ""  # which EVA's own file has not in its names
+        needed = {n: s for n, s in wanted.items() if len(stored) == 1 or n.startswith(VISION) == (where == eva)}
+        held = {name: state[name] for name in needed if name in state}
+        pickled.same_weights(where, _short(pickled.shapes_of(held), prefix), _short(needed, prefix))
+        tensors |= held
+        unused[where] = [name.removeprefix(prefix) for name in state if name not in needed]
+    return Found(sizes, tensors, list(stored), unused)
+
+
+def _short(shapes: Shapes, prefix: str) -> Shapes:
+    return {name.removeprefix(prefix): shape for name, shape in shapes.items()}
+
+
+def _check_sizes(sizes: Sizes, file: Path, seeing: Path) -> None:
+    """Raise InputError where a width is none that the published heads divide, or patches make no square."""
+    for where, what, width, head, advice in (
+        (seeing, "vision encoder", sizes.vision_width, EVA_HEAD, ADVICE if seeing == file else EVA_ADVICE),
+        (file, "Q-Former", sizes.width, HEAD, ADVICE),
+    ):
         if width % head:
-            raise InputError(f"{file}: its {what} is {width} wide, not a multiple of a head's {head}: {ADVICE}")
-    pickled.same_weights(file, pickled.shapes_of(found), shapes(sizes))
-    return sizes, found
+            raise InputError(f"{where}: its {what} is {width} wide, not a multiple of a head's {head}: {advice}")
+    if sizes.patch < 1 or sizes.places < 2 or sizes.places != (sizes.side // sizes.patch) ** 2 + 1:
+        raise InputError(f"{seeing}: pos_embed is of {sizes.places} places, not of a square of patches and one more")
 
 
-def _read_eva(file: Path) -> dict[str, Tensor]:
-    """The vision encoder from EVA's own file, where the tokenizer's has none."""
-    kept = {}
-    for name, tensor in pickled.read_state(file).items():
-        block = re.match(r"blocks\.(\d+)\.", name)
-        below = block is not None and int(block[1]) < EVA_BLOCKS
-        if below or name in ("cls_token", "pos_embed") or name.startswith("patch_embed."):
-            kept[VISION + name] = tensor
-    return kept
+def told(unused: dict[Path, list[str]]) -> Iterator[str]:
+    """A line for each file that has weights which nothing reads: how many, and a few names, of different kinds."""
+    for file, names in unused.items():
+        kinds: dict[str, str] = {}
+        for name in names:
+            kinds.setdefault(name.split(".")[0], name)
+        if names:
+            few = ", ".join(list(kinds.values())[:4])
+            yield f"{file}: {len(names)} weights that nothing reads, as {few}: left alone"
 
 
-def _sizes(found: dict[str, Tensor], file: Path) -> Sizes:
+def _sizes(found: dict[str, Tensor], file: Path, seeing: Path) -> Sizes:
+    """`seeing`: the file that has the vision encoder."""
+    eva = seeing != file
+
     def shape(name: str, axes: int) -> tuple[int, ...]:
+        in_eva = eva and name.startswith(VISION)
+        where = f"{seeing}: {name.removeprefix(VISION)}" if in_eva else f"{file}: {name}"
+        advice = EVA_ADVICE if in_eva else ADVICE
         if name not in found:
-            where = f" (and there is no {EVA_FILE} beside it)" if name.startswith(VISION) else ""
-            raise InputError(f"{file}: {name} is missing{where}: {ADVICE}")
+            raise InputError(f"{where} is missing: {advice}")
         if found[name].ndim != axes:
-            raise InputError(f"{file}: {name} is {list(found[name].shape)}, not of {axes} axes: {ADVICE}")
+            raise InputError(f"{where} is {list(found[name].shape)}, not of {axes} axes: {advice}")
         return tuple(found[name].shape)
 
     def count(prefix: str) -> int:
@@ -104,7 +145,7 @@ def _sizes(found: dict[str, Tensor], file: Path) -> Sizes:
         places=shape(f"{VISION}pos_embed", 3)[1],
         vision_width=vision_width,
         vision_hidden=shape(f"{VISION}blocks.0.mlp.fc1.weight", 2)[0],
-        vision_layers=count(f"{VISION}blocks"),
+        vision_layers=EVA_BLOCKS if eva else count(f"{VISION}blocks"),
         queries=queries,
         width=width,
         hidden=shape(f"{layer}.0.intermediate_query.dense.weight", 2)[0],
