@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from silmm.errors import InputError
 from silmm.lmm.hf import checkpoint, folder, lora
+from silmm.lmm.hf import original as publishers
 from silmm.lmm.hf.checkpoint import Family, Option
 
 if TYPE_CHECKING:
@@ -21,17 +22,45 @@ AREA = 518_400  # pixels of a drawn picture where nothing says otherwise: 720 x 
 MARKERS = 3  # tokens behind a picture's rows: end of frame, end of image, end of text
 
 
-def check(weights: Mapping[str, Path]) -> None:
-    """Raise InputError where weights, tokenizer or chat template of a role will not do. Reads no weights."""
-    from silmm.lmm.emu3 import layout, names
+def check(weights: Mapping[str, Path]) -> list[str]:
+    """Raise InputError where weights, tokenizer or chat template of a role will not do. Reads no weights. Returns what
+    else there is to say of them."""
+    from silmm.lmm.emu3 import layout, names, original
     from silmm.lmm.emu3.weights import load_processor, read_config
 
-    for role, path in weights.items():
-        folder.check(path, family="emu3", model_type="emu3")
+    said: dict[str, None] = {}
+    for path in dict.fromkeys(weights.values()):
+        if sources := original.sources(path):
+            original.check_vision(path)
+            shapes = {name: tuple(weight.shape) for name, weight in _skeleton(path).state_dict().items()}
+            said |= dict.fromkeys(publishers.notes(publishers.check(sources, shapes)))
+        else:
+            folder.check(path, family="emu3", model_type="emu3")
         config, processor = read_config(path), load_processor(path)
         names.read(path, config, processor.tokenizer)
-        if role == "chat":
+        if path == weights["chat"]:
             layout.check_template(path, processor)
+    return list(said)
+
+
+def fingerprint(role: str, path: Path) -> str:
+    """Of a role's folder; in the original layout with that of the VQ tokenizer."""
+    from silmm.lmm.emu3 import original
+
+    sources = original.sources(path)
+    return publishers.fingerprint(sources) if sources else folder.fingerprint(path)
+
+
+def converted(path: Path) -> str:
+    """What to do before transformers reads a folder in the original layout; nothing for its own."""
+    from silmm.lmm.emu3 import original
+
+    if not original.sources(path):
+        return ""
+    return (
+        "take BAAI/Emu3-Gen-hf in the place of Emu3-Gen, or, of others, what transformers'"
+        " `convert_emu3_weights_to_hf.py` makes of them"
+    )
 
 
 def side_of(weights: Mapping[str, Path], options: Mapping[str, Option]) -> int:
@@ -57,9 +86,13 @@ def side_of(weights: Mapping[str, Path], options: Mapping[str, Option]) -> int:
 
 def skeleton(weights: Mapping[str, Path]) -> Any:
     """The model that learns, on torch's meta device."""
+    return _skeleton(weights["gen"])
+
+
+def _skeleton(path: Path) -> Any:
     from silmm.lmm.emu3 import weights as loader
 
-    return loader.skeleton(weights["gen"])
+    return loader.skeleton(path)
 
 
 FAMILY = Family(
@@ -74,6 +107,8 @@ FAMILY = Family(
     skeleton=skeleton,
     options=MappingProxyType({"side": 0}),
     check_options=side_of,
+    fingerprint=fingerprint,
+    converted=converted,
 )
 
 
@@ -91,7 +126,7 @@ def load(path: Path) -> Emu3LMM:
     check(settings.weights)
     side = side_of(settings.weights, settings.options)
     device = own_device()
-    gen, chat = (settings.weights[role].resolve() for role in ("gen", "chat"))  # wherever they are first needed
+    gen, chat = (settings.weights[role].absolute() for role in ("gen", "chat"))  # wherever they are first needed
 
     def weights(folder: Path) -> Emu3Weights:
         return loader.load(folder, dtype=settings.dtype, rows=settings.rows, device=device)
@@ -103,4 +138,4 @@ def load(path: Path) -> Emu3LMM:
         return drawing, policy
 
     factor = 2 ** (len(loader.read_config(gen).vq_config.channel_multiplier) - 1)
-    return Emu3LMM(adapted, None if chat == gen else lambda: weights(chat), settings, side, factor)
+    return Emu3LMM(adapted, None if chat.resolve() == gen.resolve() else lambda: weights(chat), settings, side, factor)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -36,13 +37,16 @@ class Family(NamedTuple):
     model_class: str  # transformers' name, for the card
     licence: str  # of the weights, a sentence for the card
     regex: str  # whole names of the layers that LoRA adapts
-    check: Callable[[Mapping[str, Path]], object]  # raises InputError where the weights or the tokenizer will not do
+    # Raises InputError where the weights or the tokenizer will not do; gives what else is to be said of them, in lines.
+    check: Callable[[Mapping[str, Path]], Sequence[str] | None]
     skeleton: Callable[[Mapping[str, Path]], Any]  # the adapted transformers model on the meta device
     options: Mapping[str, Option] = MappingProxyType({})  # what only this family lets one choose, and its own choice
     # Raises InputError for options that these weights do not allow.
     check_options: Callable[[Mapping[str, Path], Mapping[str, Option]], Any] = lambda *_: None
     # Of a role's folder, where it is more, or less, than a folder of transformers' own.
     fingerprint: Callable[[str, Path], str] = lambda role, path: folders.fingerprint(path)
+    # What has to be done before transformers reads the folder of the adapted role, where that is not in its layout.
+    converted: Callable[[Path], str] = lambda path: ""
 
 
 class Settings(NamedTuple):
@@ -92,7 +96,8 @@ def adopt(
     if out.exists() and not (out / lora.CONFIG).is_file() and (out.is_file() or any(out.iterdir())):
         raise InputError(f"{out}: neither empty nor a checkpoint of {family}: give a new folder")
     weights = {role: Path(weights[role]) for role in known.roles}
-    known.check(weights)
+    for line in known.check(weights) or ():
+        print(f"silmm adopt: {line}", file=sys.stderr)
     chosen = _options(known, options, f"adopting {family}")
     known.check_options(weights, chosen)
     marks = {role: known.fingerprint(role, path) for role, path in weights.items()}
@@ -198,6 +203,15 @@ def _card(settings: Settings) -> str:
     """README.md: what it is, what it stands on, how to use it without silmm."""
     family = family_of(settings.family)
     listed = "\n".join(f"- {role}: {_as_code(str(settings.weights[role]))}" for role in family.roles)
+    base = settings.weights[family.adapted]
+    converted = family.converted(base)
+    note = (
+        f"These weights are in their publisher's own layout, which transformers does not read: {converted}. The names"
+        " in this adapter are transformers' own.\n\n"
+        if converted
+        else ""
+    )
+    base = Path("CONVERTED") if converted else base
     return f"""---
 library_name: peft
 tags: [silmm, lora, text-to-image]
@@ -215,11 +229,11 @@ It stands on these weights, which are not part of this folder:
 
 `silmm draw PROMPT --ckpt .` draws with it, `silmm ask IMAGE QUESTION --ckpt .` asks it. Without silmm:
 
-```python
+{note}```python
 from peft import PeftModel
 from transformers import {family.model_class}
 
-base = {family.model_class}.from_pretrained({str(settings.weights[family.adapted])!a})
+base = {family.model_class}.from_pretrained({str(base)!a})
 model = PeftModel.from_pretrained(base, ".")
 ```
 """

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silmm.lmm.hf import checkpoint, folder, lora
+from silmm.lmm.hf import original as publishers
 from silmm.lmm.hf.checkpoint import Family
 
 if TYPE_CHECKING:
@@ -16,17 +17,43 @@ if TYPE_CHECKING:
 REGEX = r"model\.language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
 
 
-def check(weights: Mapping[str, Path]) -> None:
-    """Raise InputError where weights, tokenizer or chat template will not do. Reads no weights."""
-    from silmm.lmm.janus import layout
+def check(weights: Mapping[str, Path]) -> list[str]:
+    """Raise InputError where weights, tokenizer or chat template will not do. Reads no weights. Returns what else there
+    is to say of them."""
+    from silmm.lmm.janus import layout, original
     from silmm.lmm.janus import weights as loader
 
-    path = weights["model"]
-    folder.check(path, family="janus", model_type="janus")
+    path, said = weights["model"], []
+    if sources := original.sources(path):
+        shapes = {name: tuple(weight.shape) for name, weight in loader.skeleton(path).state_dict().items()}
+        said = publishers.notes(publishers.check(sources, shapes))
+    else:
+        folder.check(path, family="janus", model_type="janus")
     config = loader.read_config(path)
     processor = loader.load_processor(path)
     loader.check_tokens(path, config, processor)
     layout.check_template(path, processor)
+    return said
+
+
+def fingerprint(role: str, path: Path) -> str:
+    """Of the folder, in either layout."""
+    from silmm.lmm.janus import original
+
+    sources = original.sources(path)
+    return publishers.fingerprint(sources) if sources else folder.fingerprint(path)
+
+
+def converted(path: Path) -> str:
+    """What to do before transformers reads a folder in the original layout; nothing for its own."""
+    from silmm.lmm.janus import original
+
+    if not original.sources(path):
+        return ""
+    return (
+        "take deepseek-community/Janus-Pro-1B or -7B in their place, or, of a tune, what transformers'"
+        " `convert_janus_weights_to_hf.py` makes of it"
+    )
 
 
 def skeleton(weights: Mapping[str, Path]) -> Any:
@@ -46,6 +73,8 @@ FAMILY = Family(
     regex=REGEX,
     check=check,
     skeleton=skeleton,
+    fingerprint=fingerprint,
+    converted=converted,
 )
 
 
