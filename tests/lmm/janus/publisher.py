@@ -81,7 +81,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     unread = {
         f"{pool}.latent": (1, 1, 32),
         f"{pool}.kv.weight": (64, 32),
-        "gen_vision_model.quantize.codebook_used": (9,),
+        "gen_vision_model.quantize.codebook_used": (65536,),
     }
     return out | {name: torch.zeros(shape) for name, shape in unread.items()}
 
