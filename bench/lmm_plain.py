@@ -49,7 +49,7 @@ def _draw_janus(lmm: JanusLMM, prompts: Sequence[str], samples: int, sampling: S
 def _draw_emu3(lmm: Emu3LMM, prompts: Sequence[str], samples: int, sampling: Sampling) -> Tensor:
     processor, model, width = lmm.gen.processor, lmm.gen.model, lmm.side // lmm.gen.factor
     header: dict[str, Any] = {"return_for_image_generation": True, "ratio": "1:1", "image_area": lmm.side**2}
-    texts = [emu3_layout.caption(prompt) for prompt in prompts]
+    texts = [emu3_layout.caption(processor, prompt) for prompt in prompts]
     given = processor(text=texts, padding=True, return_tensors="pt", **header).to(model.device)
     negatives = [emu3_layout.NEGATIVE] * (len(prompts) * samples)
     negative = processor(text=negatives, return_tensors="pt", **header).to(model.device)

@@ -28,12 +28,13 @@ from bench import lmm_plain, lmm_weights, stages, table
 from bench.lmm_weights import Size
 from bench.stages import Task, Way
 from silmm.lmm.emu3.lmm import Emu3LMM
+from silmm.lmm.hf.checkpoint import family_of
 from silmm.lmm.interface import Sampling
 from silmm.lmm.janus.lmm import JanusLMM
 
 PROMPTS = ("a red apple on a wooden table", "a small blue glass vase to the left of a clock, near a window")
 SAMPLES, PICTURES, QUESTIONS, ROUNDS = 4, 2, 8, 3
-SAMPLING = {"janus": Sampling(guidance=5.0), "emu3": Sampling(guidance=3.0, top_k=2048)}  # as published
+SAMPLING = {name: Sampling(**family_of(name).sampling) for name in ("janus", "emu3")}  # as published
 WORDS = ("apple", "dog", "horse", "clock", "table", "window", "man", "vase")
 
 

@@ -8,13 +8,16 @@ import shlex
 import subprocess
 import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from silmm import cli
 from silmm.arms import flag, plan
+from silmm.benchmark_config import PLAIN
 from silmm.cli_options import LOOKS, STAGE_OPTIONS
 from silmm.errors import InputError
 from silmm.records import RecordError
@@ -33,6 +36,7 @@ class Calls(list[tuple[Any, dict[str, Any]]]):
     """The calls of a stage that stands in for the real one."""
 
     error: Exception | None = None
+    own: Mapping[str, Any] = MappingProxyType({})  # how the family of every checkpoint draws
 
     def run(self, settings: Any = None, **keywords: Any) -> None:
         self.append((settings, keywords))
@@ -43,7 +47,7 @@ class Calls(list[tuple[Any, dict[str, Any]]]):
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     made = Calls()
-    module = types.SimpleNamespace(run=made.run, draw=made.run, ask=made.run)
+    module = types.SimpleNamespace(run=made.run, draw=made.run, ask=made.run, sampling_of=lambda ckpt: made.own)
     monkeypatch.setattr(cli, "_module", lambda name: module)
     return made
 
@@ -193,6 +197,24 @@ def test_draw_and_ask(calls: Calls, inputs: dict[str, str]) -> None:
     assert calls[1][1] == {
         **{"image": Path("photo.png"), "question": "is there a circle ?", "ckpt": Path("ckpt"), "threads": 1}
     }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "draw a-cat --ckpt ckpt --out x",
+        "images --ckpt ckpt --prompts prompts.jsonl --iteration 1 --out x",
+        "benchmark-images geneval --ckpt ckpt --data images --out x",
+    ],
+)
+def test_a_family_draws_as_it_says_unless_an_option_does(words: str, calls: Calls, inputs: dict[str, str]) -> None:
+    calls.own = {"top_p": 1.0, "top_k": 2048, "guidance": 3.0}
+    plain = PLAIN if words.startswith("benchmark") else {}  # DivDrop is no way to be judged, whatever the family has
+    cli.main(words.split())
+    assert calls[0][0] == STAGES["images"](top_p=1.0, top_k=2048, guidance=3.0, **plain)
+    calls.own = {"guidance": 5.0, "rate": 0.3}
+    cli.main([*words.split(), "--guidance", "1.0", "--temperature", "0.7"])
+    assert calls[1][0] == STAGES["images"](**{"guidance": 1.0, "temperature": 0.7, "rate": 0.3, **plain})
 
 
 def test_looks_take_the_settings_of_step_2(calls: Calls, inputs: dict[str, str]) -> None:

@@ -10,13 +10,14 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from silmm import __version__, cli_agreement, cli_benchmark, takeover
-from silmm.benchmark_config import SAMPLING
+from silmm.benchmark_config import PLAIN
 from silmm.cli_options import (
     AUDIT_OPTIONS,
     LOOKS,
@@ -32,7 +33,7 @@ from silmm.cli_options import (
     settings_from,
 )
 from silmm.errors import InputError, TextError, TokensError
-from silmm.settings import STAGES, check
+from silmm.settings import STAGES
 
 _FULL = ": make room, then give the same command again; nothing half-written was left under its name"
 _CLOSED = ": give a folder that you may write to"
@@ -133,8 +134,9 @@ def _writer(args: argparse.Namespace) -> AbstractContextManager[None]:
 
 
 def _stage(args: argparse.Namespace) -> None:
-    settings = settings_from(args, args.command)
     keywords = paths_and_keys(args, STAGE_OPTIONS[args.command])
+    own = _module("lmm").sampling_of(args.ckpt) if args.command == "images" else {}
+    settings = settings_from(args, args.command, own)
     try:
         _module(f"stages.{args.command}").run(settings, **keywords)
     except (TextError, TokensError) as error:  # an LMM does not know which file they are from
@@ -203,7 +205,7 @@ def _draw_for(args: argparse.Namespace) -> Path:
     pictures, state = (args.out.with_name(args.out.name + suffix) for suffix in (".pictures", ".pictures.state"))
     what = {name: getattr(args, name) for name in (*cli_benchmark.WHAT, "ckpt", "threads")}
     with takeover.sole_writer(pictures):
-        _module("stages.benchmark_images").run(_sampling(args), shard=(0, 1), out=pictures, state=state, **what)
+        _module("stages.benchmark_images").run(_sampling(args, PLAIN), shard=(0, 1), out=pictures, state=state, **what)
     return pictures
 
 
@@ -212,26 +214,24 @@ def _agreement(args: argparse.Namespace) -> None:
 
 
 def _draw(args: argparse.Namespace) -> None:
-    settings = _sampling(args)
     keywords = paths_and_keys(args, "ckpt out seed")
+    settings = _sampling(args)
     _module("stages.inference").draw(prompt=args.prompt, n=args.n, best=args.best, settings=settings, **keywords)
 
 
 def _benchmark_images(args: argparse.Namespace) -> None:
-    settings = _sampling(args)
     keywords = paths_and_keys(args, cli_benchmark.DRAWING)
+    settings = _sampling(args, PLAIN)
     keywords |= {name: getattr(args, name) for name in cli_benchmark.WHAT}
     _module("stages.benchmark_images").run(settings, **keywords)
 
 
-def _sampling(args: argparse.Namespace) -> Any:
-    """Settings of step 2 from the options that say how to sample."""
+def _sampling(args: argparse.Namespace, defaults: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """Settings of step 2 from the options that say how to sample, else `defaults`, else the family's own."""
     try:
-        settings = STAGES["images"](**{name: getattr(args, f"images.{name}") for name in SAMPLING})
-        check(settings)
-    except ValueError as error:
+        return settings_from(args, "images", {**_module("lmm").sampling_of(args.ckpt), **defaults})
+    except InputError as error:
         raise InputError(str(error).replace("images.", "")) from None
-    return settings
 
 
 def _ask(args: argparse.Namespace) -> None:

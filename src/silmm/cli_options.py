@@ -9,7 +9,7 @@ import argparse
 import dataclasses
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -18,7 +18,7 @@ from silmm.arms import ADOPTED, SHAPEWORLD, flag
 from silmm.benchmark_config import SAMPLING
 from silmm.errors import InputError
 from silmm.report.entries import CONTROL, ROLES
-from silmm.settings import STAGES, Images
+from silmm.settings import STAGES, Images, check
 
 
 class Parser(argparse.ArgumentParser):
@@ -86,6 +86,8 @@ def _positive(text: str) -> float:
         raise argparse.ArgumentTypeError(f"'{text}' must be a number above 0")
     return value
 
+
+OWN = "; a pretrained LMM has its own"  # of a default
 
 _FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
 _DIR: dict[str, Any] = {"type": Path, "metavar": "DIR"}
@@ -194,22 +196,23 @@ def add_stage(commands: Any, stage: str) -> Parser:
     kind = STAGES[stage]
     parser: Parser = commands.add_parser(stage, help=_first_line(kind), description=_first_line(kind))
     add_options(parser, STAGE_OPTIONS[stage])
-    add_settings(parser, stage)
+    add_settings(parser, stage, SAMPLING if stage == "images" else ())
     return parser
 
 
-def add_settings(parser: Parser, stage: str) -> None:
-    """Add the options of all settings of a stage."""
+def add_settings(parser: Parser, stage: str, own: Collection[str] = ()) -> None:
+    """Add the options of all settings of a stage; `own`: names of those whose default a pretrained LMM has."""
     group = parser.add_argument_group("settings")
     hints = typing.get_type_hints(STAGES[stage])
     for f in dataclasses.fields(STAGES[stage]):
-        add_setting(group, stage, f, hints[f.name], f.default)
+        add_setting(group, stage, f, hints[f.name], f"{f.default}{OWN}" if f.name in own else f.default)
 
 
 def add_setting(group: Any, stage: str, field: dataclasses.Field[Any], hint: Any, default: Any) -> None:
-    """Add the option of one settings field: its type, default, choices and help."""
+    """Add the option of one settings field: its type, choices, and help with what it is where nobody gives it
+    (`settings_from` knows: what is parsed is None then)."""
     meta = field.metadata
-    spec: dict[str, Any] = {"dest": f"{stage}.{field.name}", "default": default}
+    spec: dict[str, Any] = {"dest": f"{stage}.{field.name}", "default": None}
     if hint is bool:
         spec["action"] = argparse.BooleanOptionalAction
     elif typing.get_origin(hint) is tuple:
@@ -223,12 +226,12 @@ def add_setting(group: Any, stage: str, field: dataclasses.Field[Any], hint: Any
     group.add_argument(flag(stage, field.name), help=text, **spec)
 
 
-def settings_from(args: argparse.Namespace, stage: str) -> Any:
-    """The settings dataclass of a stage from parsed options; InputError where a limit is broken."""
-    from silmm.settings import check
-
+def settings_from(args: argparse.Namespace, stage: str, defaults: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """The settings dataclass of a stage: options that were given, else `defaults`, else the stage's own; InputError
+    where a limit is broken."""
     kind = STAGES[stage]
-    settings = kind(**{f.name: getattr(args, f"{stage}.{f.name}") for f in dataclasses.fields(kind)})
+    parsed = {f.name: getattr(args, f"{stage}.{f.name}", None) for f in dataclasses.fields(kind)}
+    settings = kind(**{**defaults, **{name: value for name, value in parsed.items() if value is not None}})
     try:
         check(settings)
     except ValueError as error:
@@ -259,7 +262,7 @@ def check_inputs(paths: tuple[Path, ...], name: str) -> None:
 
 
 def add_drawing(parser: Parser) -> None:
-    """Add the options of `silmm draw`; how to sample has the defaults of step 2."""
+    """Add the options of `silmm draw`; how to sample is as in step 2 where no option says it."""
     parser.add_argument("prompt", metavar="PROMPT")
     add_options(parser, "ckpt out seed")
     parser.add_argument("--n", **_with_default({"type": above_zero, "default": 8, "help": "images to draw"}))
@@ -268,12 +271,11 @@ def add_drawing(parser: Parser) -> None:
 
 
 def add_sampling(group: Any, defaults: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """The settings of step 2 that say how to sample, some with another default."""
-    chosen = Images(**defaults)
+    """The settings of step 2 that say how to sample, some with another default, which a pretrained LMM has, too."""
     hints = typing.get_type_hints(Images)
     for f in dataclasses.fields(Images):
         if f.name in SAMPLING:
-            add_setting(group, "images", f, hints[f.name], getattr(chosen, f.name))
+            add_setting(group, "images", f, hints[f.name], defaults.get(f.name, f"{f.default}{OWN}"))
 
 
 def add_planning(parser: Parser) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from silmm.arms import ADOPTED
 from silmm.errors import InputError
 from silmm.typed_json import loads, short
 
@@ -54,6 +56,17 @@ def family_in(folder: Path) -> Any:
         raise InputError(f"{config}: no such file: {folder} is not a checkpoint folder; give one") from None
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{config}: not a JSON object ({error}): give the folder of a checkpoint") from None
+
+
+def sampling_of(folder: Path) -> Mapping[str, Any]:
+    """Settings of step 2 that the LMM of a checkpoint folder is drawn with where no option says otherwise: of a
+    pretrained family, the values that `Family.sampling` has a source for; ShapeWorld's LMMs have the stage's own."""
+    family = family_in(folder)
+    if family not in ADOPTED:
+        return {}
+    from silmm.lmm.hf.checkpoint import family_of
+
+    return family_of(family).sampling
 
 
 def on_a_gpu(folder: Path) -> bool:

@@ -31,14 +31,10 @@ from silmm.stages.journal import close
 from silmm.stages.picture_file import archive_writer
 from silmm.stages.pictures import pixels_of
 from silmm.stages.runtime import prepare, progress
-from silmm.stages.sampler import sampling_of
+from silmm.stages.sampler import READ, sampling_of
 from silmm.typed_json import loads
 
 EXTRAS = "extras.zip"  # what the official evaluator wants beside the pictures
-_READ = {  # what an LMM of each kind reads of the way to draw
-    "discrete": ("temperature", "top_p", "top_k", "guidance"),
-    "continuous": ("rate", "layers", "site", "positions", "noise"),
-}
 
 
 def run(
@@ -138,7 +134,7 @@ def _note(policy: LMM, bench: Benchmark, tasks: Sequence[Task], sampling: Sampli
         "benchmark": bench.name,
         "lmm": config["silmm_family"],
         "checkpoint": fingerprint({}, [ckpt]),
-        "sampling": {name: getattr(sampling, name) for name in _READ[policy.images]},
+        "sampling": {name: getattr(sampling, name) for name in READ[policy.images]},
         "guidance": options.get("guidance", sampling.guidance if discrete else "none"),
         "options": options,
         "seeds": sorted({seed for item, _ in tasks for seed in item.seeds}),

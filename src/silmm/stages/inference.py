@@ -13,7 +13,7 @@ from silmm.records import atomic_dir, atomic_file
 from silmm.settings import Images
 from silmm.stages import own_score, pictures, promises, worlds
 from silmm.stages.runtime import prepare
-from silmm.stages.sampler import sampling_of
+from silmm.stages.sampler import in_words, sampling_of
 
 SCALE, TINY = 8, 64  # pictures of at most so many pixels a side are shown this much larger
 
@@ -34,9 +34,10 @@ def draw(
     prepare(threads)
     lmm = models.load(ckpt)
     prompt = worlds.of(lmm).typed(prompt)
+    sampling = sampling_of(settings)._replace(noises=1)  # one picture a sample
     try:
         keys = [[(seed, "draw", k) for k in range(n)]]
-        drawn = lmm.draw([prompt], keys, sampling_of(settings)._replace(noises=1))  # one picture a sample
+        drawn = lmm.draw([prompt], keys, sampling)
     except ValueError as error:
         raise InputError(str(error)) from None
     (asked,) = own_score.ask(lmm, [prompt])
@@ -44,6 +45,7 @@ def draw(
     questions = own_score.texts_of([asked] * n)
     answers = promises.probabilities(pictures.answers_on(lmm, drawn, pixels, questions), questions, ckpt)
     scores = [float("nan") if s is None else s for s in own_score.scores_of(lmm, answers, [asked] * n)]
+    print(f"sampling: {in_words(sampling, lmm.images)}")
     if asked:
         print("questions: " + " ".join(text for text, _ in asked))
     else:

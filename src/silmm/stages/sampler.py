@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from silmm.arms import option
 from silmm.errors import InputError
 from silmm.lmm.interface import Sampling
 from silmm.settings import Images
@@ -17,6 +18,17 @@ NOISE_WORDS = {  # for people
     "free": "one decoder noise a sample",
 }
 DEFAULT = {"discrete": "t1.0", "continuous": "fresh_noise"}
+
+
+READ = {  # what an LMM of each kind reads of the way to draw
+    "discrete": ("temperature", "top_p", "top_k", "guidance"),
+    "continuous": ("rate", "layers", "site", "positions", "noise"),
+}
+
+
+def in_words(sampling: Sampling, images: str) -> str:
+    """The options that draw so again, with an LMM whose images are of this kind."""
+    return " ".join(option("images", name, getattr(sampling, name)) for name in READ[images])
 
 
 def sampling_of(settings: Images) -> Sampling:

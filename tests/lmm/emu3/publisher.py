@@ -6,11 +6,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Emu3ForConditionalGeneration
 
 from silmm.lmm.emu3 import tiny
@@ -108,9 +110,19 @@ def write(folder: Path, out: Path) -> Path:
     return out
 
 
+@cache
+def letters() -> dict[str, int]:
+    """The byte of each letter that byte-level BPE writes bytes with, as the library shows them."""
+    level, found = ByteLevel(add_prefix_space=False, use_regex=False), {}
+    for number in (*range(0x80), *range(0x80, 0xD800, 61), *range(0xE000, 0x110000, 997)):
+        text = chr(number)
+        found |= dict(zip(level.pre_tokenize_str(text)[0][0], text.encode(), strict=True))
+    return found
+
+
 def spelled(token: str) -> bytes:
-    """The bytes of a token of the tiny vocabulary, which is ASCII."""
-    return token.replace("Ġ", " ").replace("Ċ", "\n").encode("ascii")
+    """The bytes of a token."""
+    return bytes(letters()[letter] for letter in token)
 
 
 def written(folder: Path, files: Mapping[str, Any]) -> None:

@@ -85,7 +85,8 @@ def test_bfloat16(folders: dict[str, Path], lmm: Emu3LMM, tmp_path: Path) -> Non
         expected = lmm.token_logps(PROMPTS, CODES)
     logps = small.token_logps(PROMPTS, CODES)
     assert logps.dtype == torch.float32
-    torch.testing.assert_close(logps.detach(), expected, atol=0.4, rtol=0)
+    difference = (logps.detach() - expected).abs()
+    assert difference.mean() < 0.15 and difference.max() < 1.0  # of sharpened weights in 8 bits of precision
     logps.sum().backward()
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in small.parameters())
     codes = small.draw(PROMPTS[:1], keys(1, 2), Sampling(guidance=3.0, top_k=32)).tokens_PNL[0]

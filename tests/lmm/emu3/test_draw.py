@@ -78,7 +78,7 @@ def by_generate(model: Any, processor: Emu3Processor, prompts: list[str], guidan
     """Greedy ids `[B, (W + 1) W + 3]`, as transformers' documentation draws, with the header for the negative prompt,
     too."""
     header = {"return_for_image_generation": True, "ratio": "1:1", "image_area": (8 * W) ** 2}
-    given = processor(text=[layout.caption(p) for p in prompts], padding=True, return_tensors="pt", **header)
+    given = processor(text=[layout.caption(processor, p) for p in prompts], padding=True, return_tensors="pt", **header)
     negative = processor(text=[layout.NEGATIVE] * len(prompts), return_tensors="pt", **header)
     tokenizer, visual = processor.tokenizer, model.vocabulary_mapping.image_tokens
     start = given.input_ids.shape[1]
@@ -126,10 +126,11 @@ def test_layout_of_a_picture() -> None:
 
 def test_the_prefix_is_the_caption_and_the_header(lmm: Emu3LMM) -> None:
     tokenizer = lmm.gen.processor.tokenizer
-    (own,) = layout.draw_prefixes(lmm.gen.processor, [layout.caption("a pear")], 32)
-    named = f"{tokenizer.bos_token}a pear.{layout.POSITIVE}{tokenizer.boi_token}4*4{tokenizer.image_wrapper_token}"
-    assert own == tokenizer.encode(named, add_special_tokens=False)
-    assert layout.caption("a pear.") == layout.caption(" a pear") and layout.caption("two?")[:4] == "two?"
+    own = layout.draw_prefixes(lmm.gen.processor, ["a pear", "two pears."], 32, negative=True)
+    texts = [f"a pear{layout.POSITIVE}", f"two pears.{layout.POSITIVE}", layout.NEGATIVE]
+    header = f"{tokenizer.boi_token}4*4{tokenizer.image_wrapper_token}"
+    named = [f"{tokenizer.bos_token}{text}{header}" for text in texts]
+    assert own == [tokenizer.encode(text, add_special_tokens=False) for text in named]
 
 
 def test_one_prefill_a_prompt(lmm: Emu3LMM, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_without_adapter_is_the_base(lmm: Emu3LMM, data: Preferences, plain: dic
     assert float((moved - base).abs().max()) > 0.1
     visual = torch.tensor(plain["gen"].vocabulary_mapping.image_tokens)
     for prompt, codes, own in zip(data.prompts, torch.from_numpy(data.chosen), base, strict=True):
-        (prefix,) = layout.draw_prefixes(lmm.gen.processor, [layout.caption(prompt)], lmm.side)
+        (prefix,) = layout.draw_prefixes(lmm.gen.processor, [prompt], lmm.side)
         picture = layout.picture_ids(visual[codes][None], lmm.gen.end_of_line, 4)
         with torch.no_grad():
             logits = plain["gen"](input_ids=torch.cat([torch.tensor([prefix]), picture], 1)).logits[0]

@@ -95,6 +95,11 @@ def test_all_that_it_does_is_equal(two: tuple[Emu3LMM, Emu3LMM]) -> None:
     for wanted, found in zip(one.answer(codes, asked), other.answer(codes, asked), strict=True):
         np.testing.assert_array_equal(wanted, found)
     assert one.yes_no_words == other.yes_no_words
+    assert one.ask(PROMPTS, max_tokens=8) == other.ask(PROMPTS, max_tokens=8)
+    texts = ["an oval-shaped é, 日本.\n", "(small) don't 'S?\n\n", "<|extra_200|>a<|image start|>", *PROMPTS]
+    assert one.prefixes(texts) == other.prefixes(texts)
+    wanted, found = (lmm.tokenizer(texts).input_ids for lmm in two)
+    assert wanted == found
 
 
 def test_bf16_leaves_the_vq_tokenizer_alone(ours: dict[str, Path], folders: dict[str, Path], tmp_path: Path) -> None:
@@ -284,10 +289,10 @@ WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
         edit("config.json", lambda c: c.update(eol_token_id=5)), r"eol_token_id is 5, but .*give <\|extra_200\|> the id"
     ),
     "too few rows": (
-        edit("config.json", lambda c: c.update(vocab_size=700)), r"embed_tokens.weight is \[722, 32\], not \[700, 32\]"
+        edit("config.json", lambda c: c.update(vocab_size=700)), r"embed_tokens.weight is \[745, 32\], not \[700, 32\]"
     ),
     "more tokens than rows": (
-        text("emu3_vision_tokens.txt", lambda t: t + "<|more|>\n"), "vocab_size is 722, but .* have 723 tokens"
+        text("emu3_vision_tokens.txt", lambda t: t + "<|more|>\n"), "vocab_size is 745, but .* have 746 tokens"
     ),
     "a width that is none": (edit("config.json", lambda c: c.update(hidden_size="wide")), "not a config of Emu3"),
     "a rope that is stretched": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tokenizers import AddedToken
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from silmm.errors import InputError
@@ -79,3 +80,55 @@ def test_yes_and_no() -> None:
     assert text.yes_no_ids(Words(yes=3, _yes=4, Yes=5, no=6, _No=7)) == ([3, 4, 5], [6, 7])
     with pytest.raises(InputError, match="toy: the tokenizer has no single token for any of no, No, NO"):
         text.yes_no_ids(Words(yes=3))
+
+
+# ---- names of added tokens -------------------------------------------------------------------------------------------
+
+
+class Added(Words):
+    """A tokenizer with added tokens, which counts how often it is asked for them."""
+
+    def __init__(self, *names: str, letters: str = "") -> None:
+        super().__init__()
+        self.asked = 0
+        self.tokens = [AddedToken(name, special=True) for name in names] + [
+            AddedToken(c, special=False) for c in letters
+        ]
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        self.asked += 1
+        return dict(enumerate(self.tokens))
+
+
+NAMES = ("<s>", "<image>", "<|image start|>", "<|image start|>>", "[INST]", *(f"<img_{i:05d}>" for i in range(8192)))
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("a cat", "a cat"),
+        ("2 < 3 [sic]", "2 < 3 [sic]"),
+        ("<s>a<image>b[INST]", " a b "),
+        ("a<|image start|>>b", "a b"),  # the longer name
+        ("<|image<image>start|>", " "),  # what taking one out makes
+        ("<i<s>mage>", "<i mage>"),
+        ("x<img_00007><img_08191><img_08192>", "x  <img_08192>"),
+    ],
+)
+def test_names_of_added_tokens_are_taken_out(said: str, left: str) -> None:
+    assert text.plain(Added(*NAMES), said) == left
+
+
+def test_letters_that_a_tokenizer_adds_stay() -> None:
+    """DeepSeek's has some, which are no special tokens."""
+    assert text.plain(Added("<s>", letters="\u00fc\u00e4"), "<s>\u00fcber \u00e4") == " \u00fcber \u00e4"
+    assert text.plain(Added(), "<s>") == "<s>"
+
+
+def test_a_tokenizer_is_asked_once_for_its_names() -> None:
+    """8,197 names and 17 ms a text otherwise."""
+    tokenizer = Added(*NAMES)
+    for _ in range(100):
+        text.plain(tokenizer, "Is there <s> a cat?")
+    assert tokenizer.asked == 1

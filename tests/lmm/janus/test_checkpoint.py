@@ -75,7 +75,6 @@ def test_peft_opens_what_was_learned(policy: JanusLMM, weights: Path, tmp_path: 
 def test_no_id_is_written_down(weights: Path, tmp_path: Path) -> None:
     order = (*reversed(tiny.SPECIALS), "<unused>")
     tiny.build(tmp_path / "weights", specials=("<first>", *order))
-    edit(tmp_path / "weights" / "generation_config.json", pad_token_id=0)  # the published files decide, not the name
     lmm = load(adopted(tmp_path / "weights", tmp_path / "ckpt"))
     ids = [json.loads((folder / "config.json").read_text())["image_token_id"] for folder in (weights, lmm_folder(lmm))]
     assert ids[0] != ids[1]
@@ -88,6 +87,21 @@ def test_no_id_is_written_down(weights: Path, tmp_path: Path) -> None:
     answers = lmm.look([np.zeros((32, 32, 3), np.uint8)], [["Is it red?"]])[0]
     assert answers.shape == (1, 2) and (answers > 0.005).all()
     assert len(" ".join(lmm.write(["color"] * 4, [(0, i) for i in range(4)], temperature=1.0)).split()) > 4
+
+
+def test_the_branch_without_a_prompt_is_filled_with_the_token_of_that_name(
+    weights: Path, lmm: JanusLMM, tmp_path: Path
+) -> None:
+    """Whatever generation_config.json and the tokenizer pad with: the end of the text, in tunes."""
+    folder = Path(shutil.copytree(weights, tmp_path / "weights"))
+    edit(folder / "generation_config.json", pad_token_id=lmm.tokenizer.eos_token_id)
+    edit(folder / "tokenizer_config.json", pad_token=tiny.EOS)
+    padded = load(adopted(folder, tmp_path / "ckpt"))
+    assert padded.tokenizer.pad_token == tiny.EOS
+    assert padded.tokenizer.convert_ids_to_tokens(padded.weights.blank) == "<｜▁pad▁｜>"
+    sampling, keys = Sampling(top_p=0.0, guidance=5.0), [[(0,)]] * 3
+    wanted = lmm.draw(PROMPTS, keys, sampling).tokens_PNL
+    np.testing.assert_array_equal(padded.draw(PROMPTS, keys, sampling).tokens_PNL, wanted)
 
 
 def lmm_folder(lmm: JanusLMM) -> Path:
@@ -169,6 +183,11 @@ def no_name(folder: Path) -> None:
     file.write_text(json.dumps(fields))
 
 
+def no_blank(folder: Path) -> None:
+    rename_token(folder, tiny.PAD)
+    edit(folder / "tokenizer_config.json", pad_token=tiny.EOS)
+
+
 def no_pad(folder: Path) -> None:
     edit(folder / "tokenizer_config.json", pad_token=None)
 
@@ -221,6 +240,7 @@ def bad_config(folder: Path) -> None:
         (no_tokenizer, "deepseek-community/Janus-Pro"),
         (no_token, "its boi_token is '<begin_of_image>', which it does not hold"),
         (no_name, "boi_token"),
+        (no_blank, "its blank is '<｜▁pad▁｜>', which it does not hold"),
         (no_pad, "its pad_token is None"),
         (other_image_id, "but config.json says image_token_id 3"),
         (small_vocabulary, "but config.json says vocab_size 100"),

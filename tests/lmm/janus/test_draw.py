@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from silmm import cli
 from silmm.lmm.interface import Sampling
 from silmm.lmm.janus import draw, layout
 from silmm.lmm.janus.lmm import JanusLMM
+from silmm.records import Prompt, write_jsonl
 
 from .conftest import PROMPTS, rows_of
 
@@ -124,3 +130,35 @@ def test_rendering_is_the_processors(lmm: JanusLMM, codes: np.ndarray) -> None:
 def test_prompts_cannot_open_a_picture(lmm: JanusLMM) -> None:
     processor = lmm.weights.processor
     assert layout.draw_ids(processor, "a<begin_of_image>b<end_of_image>") == layout.draw_ids(processor, "a b ")
+
+
+@pytest.fixture
+def own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a command sets for its process ends with the test."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.mark.usefixtures("own_process")
+def test_without_options_it_draws_as_its_authors_do(
+    ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`silmm draw` and `silmm images` by hand; the first says how."""
+    told = ["--temperature", "1.0", "--top-p", "1.0", "--top-k", "0", "--guidance", "5.0"]
+    for name, options in (("own", []), ("told", told), ("plain", ["--guidance", "1.0"])):
+        words = ["draw", "two dogs", "--ckpt", str(ckpt), "--n", "2", "--out", str(tmp_path / name), *options]
+        assert cli.main(words) == 0
+        strength = "1.0" if name == "plain" else "5.0"
+        said = f"sampling: --temperature 1.0 --top-p 1.0 --top-k 0 --guidance {strength}"
+        assert said in capsys.readouterr().out.splitlines()
+    own, same, plain = ((tmp_path / name / "sample_0.png").read_bytes() for name in ("own", "told", "plain"))
+    assert own == same != plain
+    prompts = tmp_path / "prompts.jsonl"
+    write_jsonl(prompts, [Prompt("p0", "complex", "complex", "two dogs", 1)])
+    for name, options in (("images", []), ("images_told", told)):
+        words = ["images", "--ckpt", str(ckpt), "--prompts", str(prompts), "--iteration", "1", "--n", "2", *options]
+        assert cli.main([*words, "--out", str(tmp_path / name)]) == 0
+    files = [tmp_path / name / "representations.safetensors" for name in ("images", "images_told")]
+    assert files[0].read_bytes() == files[1].read_bytes()

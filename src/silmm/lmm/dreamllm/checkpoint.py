@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from silmm.errors import InputError
@@ -57,6 +58,8 @@ FAMILY = Family(
     model_class="LlamaForCausalLM",
     licence="DreamLLM's weights derive from Vicuna v1.1, which stands under LLaMA's licence for research, and from"
     " Stable Diffusion 2.1, which stands under CreativeML Open RAIL++-M.",
+    # DivDrop as SILMM's paper had it on DreamLLM, as far as Figures 5 and 6 tell; its authors draw without (rate 0).
+    sampling=MappingProxyType({"rate": 0.3, "layers": 4, "site": "hidden", "positions": "queries", "noise": "prompt"}),
     regex=REGEX,
     check=check,
     skeleton=skeleton,

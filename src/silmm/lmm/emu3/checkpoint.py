@@ -102,6 +102,8 @@ FAMILY = Family(
     adapted="gen",
     model_class="Emu3ForConditionalGeneration",
     licence="Emu3's weights are published under the Apache licence 2.0.",
+    # Of baaivision/Emu3, image_generation.py: classifier_free_guidance 3, top_k 2048, and generate's own temperature 1.
+    sampling=MappingProxyType({"temperature": 1.0, "top_p": 1.0, "top_k": 2048, "guidance": 3.0}),
     regex=REGEX,
     check=check,
     skeleton=skeleton,

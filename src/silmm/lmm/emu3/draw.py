@@ -32,7 +32,7 @@ def draw(
     """
     samples, guided = len(keys[0]), sampling.guidance != 1.0
     width = side // weights.factor
-    prefixes = layout.draw_prefixes(weights.processor, [*map(layout.caption, prompts), layout.NEGATIVE], side)
+    prefixes = layout.draw_prefixes(weights.processor, prompts, side, negative=guided)
     flat = [(prefix, key) for prefix, row in zip(prefixes, keys, strict=False) for key in row]
     size = max(1, weights.text.rows // (1 + guided))
     out = []
@@ -78,7 +78,7 @@ def token_logps(weights: Emu3Weights, prompts: Sequence[str], tokens_BL: np.ndar
     to sample and no part of the policy."""
     width, device = side // weights.factor, weights.head_CD.device
     codes = torch.from_numpy(np.asarray(tokens_BL, np.int64)).to(device)
-    prefixes = layout.draw_prefixes(weights.processor, [*map(layout.caption, prompts)], side)
+    prefixes = layout.draw_prefixes(weights.processor, prompts, side)
     out = []
     for i in range(0, len(prefixes), weights.text.rows):
         block_BL = codes[i : i + weights.text.rows]

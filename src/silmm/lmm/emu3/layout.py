@@ -1,8 +1,8 @@
 """How Emu3 lays out its sequences (transformers' `Emu3Processor`, the reference's `image_generation.py`).
 
     draw  <bos> CAPTION <boi> H*W <wrapper> | v v .. <eol> v v .. <eol> ..     H rows of W visual tokens v
-    look  <bos> SYSTEM USER: <boi> H*W <wrapper> v v .. <eol> .. <eof> <eoi> | QUESTION ASSISTANT:
-    text  <bos> SYSTEM USER: INSTRUCTION ASSISTANT: | ANSWER <eos>
+    look  <bos> SYSTEM USER: <boi> H*W <wrapper> v v .. <eol> .. <eof> <eoi> | QUESTION. ASSISTANT:
+    text  <bos> SYSTEM USER: INSTRUCTION. ASSISTANT: | ANSWER <eos>
 
 The words around it are those of the checkpoint's chat template. What is drawn ends with its last visual token: the
 markers behind it are given, not chosen, and nothing needs them.
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from silmm.errors import InputError
+from silmm.lmm.hf.text import plain
 
 # From image_generation.py of the reference (github.com/baaivision/Emu3), which draws with both.
 POSITIVE = " masterpiece, film grained, best quality."
@@ -28,18 +29,20 @@ NEGATIVE = (
 SYSTEM = "You are a helpful assistant."  # of the reference's chat template
 
 
-def caption(prompt: str) -> str:
-    """What the picture is drawn from, and its log-probs are conditioned on: a sentence, and the words for quality."""
-    prompt = prompt.strip()
-    return prompt + ("" if prompt.endswith((".", "!", "?")) else ".") + POSITIVE
+def caption(processor: Any, prompt: str) -> str:
+    """What the picture is drawn from, and its log-probs are conditioned on: the prompt as it stands, without names of
+    special tokens, and the words for quality."""
+    return plain(processor.tokenizer, prompt).strip() + POSITIVE
 
 
-def draw_prefixes(processor: Any, texts: Sequence[str], side: int) -> list[list[int]]:
-    """Ids of each text and the header of a square picture of `side` pixels.
+def draw_prefixes(processor: Any, prompts: Sequence[str], side: int, *, negative: bool = False) -> list[list[int]]:
+    """Ids of each prompt's caption and the header of a square picture of `side` pixels; `negative`: and, last, of the
+    text of the unconditional branch.
 
-    The text of the unconditional branch needs the header, too: without it the branch does not know that it draws.
+    That one needs the header, too: without it the branch does not know that it draws.
     """
-    return processor(text=list(texts), return_for_image_generation=True, ratio="1:1", image_area=side * side).input_ids
+    texts = [*(caption(processor, prompt) for prompt in prompts), *[NEGATIVE] * negative]
+    return processor(text=texts, return_for_image_generation=True, ratio="1:1", image_area=side * side).input_ids
 
 
 def places(width: int) -> Tensor:
@@ -55,8 +58,9 @@ def picture_ids(ids_NL: Tensor, end_of_line: int, width: int) -> Tensor:
 
 
 def conversation(processor: Any, text: str, *, image: bool = False) -> str:
-    """What the user says, in the checkpoint's chat template, up to where the answer starts."""
-    said = [{"type": "image"}] * image + [{"type": "text", "text": text}]
+    """What the user says, in the checkpoint's chat template, up to where the answer starts. A "." ends it whatever it
+    ends with ("Is there a cat?."): the reference puts one before ASSISTANT."""
+    said = [{"type": "image"}] * image + [{"type": "text", "text": plain(processor.tokenizer, text) + "."}]
     messages = [{"role": "system", "content": [{"type": "text", "text": SYSTEM}]}, {"role": "user", "content": said}]
     return processor.apply_chat_template(messages, add_generation_prompt=True)
 

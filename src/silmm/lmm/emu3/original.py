@@ -16,10 +16,6 @@ from silmm.typed_json import loads, short
 VISION = "Emu3-VisionTokenizer"  # its folder, in the one of the weights or beside it
 RANKS, SPECIAL = "emu3.tiktoken", "emu3_vision_tokens.txt"
 VOCABULARY = 184_622  # tokens, where config.json does not say
-# From tokenization_emu3.py: how a text is cut before it is encoded, and the names behind its tokens.
-PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 PAD, BOS, EOS = "<|endoftext|>", "<|extra_203|>", "<|extra_204|>"
 IMAGE = "<image>"  # stands for a picture in a template; converted tokenizers have it in the place of <|extra_0|>
 NAMED = {  # as attributes of the tokenizer
@@ -209,16 +205,14 @@ def _check_ids(folder: Path) -> None:
 
 def _tokenizer(folder: Path) -> Any:
     """tokenizers' own `Tokenizer`."""
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models
+
+    from silmm.lmm.emu3.tokenizer import cut_as_published
 
     special = _special(folder)
     vocab, merges = tiktoken_file.read(folder / RANKS)
     tokenizer = Tokenizer(models.BPE(vocab | special, merges))
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(PATTERN), "isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])  # fmt: skip
+    cut_as_published(tokenizer)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(list(special))
     return tokenizer

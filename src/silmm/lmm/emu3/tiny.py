@@ -19,6 +19,8 @@ from silmm.lmm.emu3.original import BOS, EOS, NAMED, PAD, TEMPLATE
 
 CODES, SIDE = 64, 32  # visual tokens; pixels of a drawn picture: 4 x 4 visual tokens
 SPECIALS = (PAD, *NAMED.values(), END_OF_LINE, BOS, EOS, *(VISUAL.format(code) for code in range(CODES)))
+# Whole by Emu3's own pattern, cut by GPT-2's, which stands in the tokenizer.json of the converted weights, as in this.
+PIECES = ("-shaped", "(s", ".\n", "?\n\n", ":\n", '"a', "\n\n", "'S", "é", "日本")
 
 
 def build(out: Path, *, seed: int = 0, specials: Sequence[str] = SPECIALS) -> None:
@@ -43,9 +45,10 @@ def _tokenizer(specials: Sequence[str]) -> Any:
     them."""
     from transformers import GPT2Tokenizer
 
+    from silmm.lmm.emu3.tokenizer import cut_as_published
     from silmm.lmm.hf.tiny import bpe
 
-    learned = json.loads(bpe(()).to_str())["model"]
+    learned = json.loads(bpe((), more=PIECES, prepare=cut_as_published).to_str())["model"]
     vocab = learned["vocab"] | {name: len(learned["vocab"]) + i for i, name in enumerate(specials)}
     tokenizer = GPT2Tokenizer(
         vocab=vocab, merges=[tuple(pair) for pair in learned["merges"]], bos_token=BOS, eos_token=EOS, pad_token=PAD,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from silmm.errors import InputError
 from silmm.lmm.emu3 import names, original
+from silmm.lmm.emu3.tokenizer import cut_as_published
 from silmm.lmm.hf import original as publishers
 from silmm.lmm.hf.choice import head_rows
 from silmm.lmm.hf.folder import weight_files
@@ -61,12 +62,14 @@ def load_processor(folder: Path) -> Any:
     if original.sources(folder):
         return original.processor(folder)
     try:
-        return Emu3Processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        processor = Emu3Processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        cut_as_published(processor.tokenizer.backend_tokenizer)
     except (AttributeError, OSError, TypeError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise InputError(
             f"{folder}: no processor of Emu3 ({reason}): download tokenizer and processor again"
         ) from error
+    return processor
 
 
 def read_config(folder: Path) -> Any:

@@ -41,6 +41,8 @@ class Family(NamedTuple):
     check: Callable[[Mapping[str, Path]], Sequence[str] | None]
     skeleton: Callable[[Mapping[str, Path]], Any]  # the adapted transformers model on the meta device
     options: Mapping[str, Option] = MappingProxyType({})  # what only this family lets one choose, and its own choice
+    # How its pictures are drawn where no option says otherwise: settings of step 2 by name, from a published source.
+    sampling: Mapping[str, Option] = MappingProxyType({})
     # Raises InputError for options that these weights do not allow.
     check_options: Callable[[Mapping[str, Path], Mapping[str, Option]], Any] = lambda *_: None
     # Of a role's folder, where it is more, or less, than a folder of transformers' own.

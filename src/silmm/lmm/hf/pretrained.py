@@ -61,7 +61,7 @@ class PretrainedLMM(ABC):
             for task, given, _ in pairs
         ]
         ends = [self.tokenizer.eos_token_id]
-        outputs = [self.answer_ids(output) + ends for *_, output in pairs]
+        outputs = [self.answer_ids(text.plain(self.tokenizer, output)) + ends for *_, output in pairs]
         return text.nll(self.speaker, list(zip(self.prefixes(instructions), outputs, strict=True)))
 
     def answer_ids(self, text: str) -> list[int]:

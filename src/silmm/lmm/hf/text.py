@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -117,13 +119,46 @@ def yes_no_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
     return found[0], found[1]
 
 
+class Markers(NamedTuple):
+    """Names of a tokenizer's added tokens that open pictures, turns and texts."""
+
+    names: frozenset[str]
+    lengths: tuple[int, ...]  # of the names, longest first
+    starts: re.Pattern[str]  # any of their first characters
+
+    def without(self, text: str) -> str:
+        """A text with a space in the place of each name, of those that start at one place the longest."""
+        out, done = [], 0
+        for found in self.starts.finditer(text):
+            start = found.start()
+            length = next((n for n in self.lengths if text[start : start + n] in self.names), 0)
+            if length and start >= done:
+                out += [text[done:start], " "]
+                done = start + length
+        return "".join([*out, text[done:]])
+
+
+_MARKERS: WeakKeyDictionary[Any, Markers] = (
+    WeakKeyDictionary()
+)  # names are read once per tokenizer: there are thousands
+
+
+def markers(tokenizer: Any) -> Markers:
+    """The names that no text may hold: of special tokens, and of other added ones unless they are a single letter
+    (DeepSeek's tokenizers add some). A tokenizer is asked once; what is added to it later is not seen."""
+    if tokenizer not in _MARKERS:
+        added = tokenizer.added_tokens_decoder.values()
+        names = frozenset(t.content for t in added if (t.special or len(t.content) > 1) and t.content.strip())
+        firsts = "".join(sorted({re.escape(name[0]) for name in names}))
+        starts = re.compile(f"[{firsts}]" if firsts else "(?!)")
+        _MARKERS[tokenizer] = Markers(names, tuple(sorted({*map(len, names)}, reverse=True)), starts)
+    return _MARKERS[tokenizer]
+
+
 def plain(tokenizer: Any, text: str) -> str:
-    """A text without the names of added tokens: what a user or an LMM wrote must not open a picture."""
-    return without(text, (token.content for token in tokenizer.added_tokens_decoder.values()))
-
-
-def without(text: str, names: Iterable[str]) -> str:
-    """A text with a space in the place of each name."""
-    for name in names:
-        text = text.replace(name, " ")
+    """A text without the names of added tokens: what a user or an LMM wrote must not open a picture. What is left when
+    a name is taken out may be another's (`<|image<image>start|>`): that goes, too."""
+    known = markers(tokenizer)
+    while known.starts.search(text) and (rest := known.without(text)) != text:
+        text = rest
     return text

@@ -31,16 +31,25 @@ ANSWERS = ("yes", "Yes", "no", "No", "YES", "NO")
 _ASCII = [chr(code) for code in range(33, 127)]
 
 
-def bpe(specials: Sequence[str]) -> Tokenizer:
-    """A byte-level BPE tokenizer whose whole words are `WORDS`, with a space before; special tokens come last."""
+def bpe(
+    specials: Sequence[str], *, more: Sequence[str] = (), prepare: Callable[[Tokenizer], object] | None = None
+) -> Tokenizer:
+    """A byte-level BPE tokenizer whose whole words are `WORDS`, with a space before; special tokens come last.
+
+    Args:
+        more: pieces that are merged whole, too.
+        prepare: sets how text is cut, before anything is merged.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = [pre_tokenizers.ByteLevel().pre_tokenize_str(c)[0][0][-1] for c in (*_ASCII, " ", "\n")]
+    if prepare is not None:
+        prepare(tokenizer)
     # Every word is as frequent as any other, so all are merged whole.
     text = "".join(f" {word}" for word in (*WORDS, *ANSWERS))
     trainer = trainers.BpeTrainer(vocab_size=4096, min_frequency=1, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator([text, *ANSWERS], trainer)
+    tokenizer.train_from_iterator([text, *ANSWERS, *more], trainer)
     tokenizer.add_special_tokens(list(specials))
     return tokenizer
 

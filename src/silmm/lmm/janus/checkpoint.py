@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from silmm.lmm.hf import checkpoint, folder, lora
@@ -70,6 +71,8 @@ FAMILY = Family(
     adapted="model",
     model_class="JanusForConditionalGeneration",
     licence="Janus' weights are published under the DeepSeek Model License, which restricts what they may be used for.",
+    # Of deepseek-ai/Janus, generation_inference.py: temperature 1, cfg_weight 5, no cut.
+    sampling=MappingProxyType({"temperature": 1.0, "top_p": 1.0, "top_k": 0, "guidance": 5.0}),
     regex=REGEX,
     check=check,
     skeleton=skeleton,

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from silmm.errors import InputError
-from silmm.lmm.hf.text import without
+from silmm.lmm.hf.text import plain
+
+BLANK = "<｜▁pad▁｜>"  # stands for a prompt's tokens where there is none: the authors' pad_tag, by its name
 
 
 def draw_ids(processor: Any, prompt: str) -> list[int]:
@@ -23,7 +25,8 @@ def draw_ids(processor: Any, prompt: str) -> list[int]:
 
 
 def unconditional(processor: Any, ids: list[int], blank: int) -> list[int]:
-    """The same places without a prompt: all but the start of the text and of the picture is `blank`, which is seen."""
+    """The same places without a prompt: all but the start of the text and of the picture is `blank`, the id of `BLANK`;
+    it is seen."""
     tokenizer = processor.tokenizer
     kept = {tokenizer.bos_token_id, tokenizer.convert_tokens_to_ids(processor.image_start_token)}
     return [token if token in kept else blank for token in ids]
@@ -52,11 +55,6 @@ def conversation(processor: Any, text: str, *, image: bool = False) -> str:
     """What the user says, in the checkpoint's chat template, up to where the answer starts."""
     said = [{"type": "image"}] * image + [{"type": "text", "text": plain(processor.tokenizer, text)}]
     return processor.apply_chat_template([{"role": "user", "content": said}], add_generation_prompt=True)
-
-
-def plain(tokenizer: Any, text: str) -> str:
-    """A text without the names of special tokens: what a user or an LMM wrote must not open a picture."""
-    return without(text, (token.content for token in tokenizer.added_tokens_decoder.values() if token.special))
 
 
 def check_template(folder: Path, processor: Any) -> None:

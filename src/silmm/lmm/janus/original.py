@@ -11,6 +11,7 @@ from silmm.errors import InputError
 from silmm.lmm.hf import original
 from silmm.lmm.hf.folder import read_config
 from silmm.lmm.hf.original import Layout, Rule, Source
+from silmm.lmm.janus.layout import BLANK
 from silmm.typed_json import loads, short
 
 TAKE = "take the files of deepseek-ai/Janus-Pro-1B or -7B"
@@ -23,7 +24,7 @@ TOWERS: dict[str, dict[str, Any]] = {
 VISUAL: dict[str, dict[str, Any]] = {
     "VQ-16": {"base_channels": 128, "channel_multiplier": [1, 1, 2, 2, 4], "num_res_blocks": 2, "latent_channels": 256}
 }
-IMAGE, BEGIN, END, PAD = "<image_placeholder>", "<begin_of_image>", "<end_of_image>", "<｜▁pad▁｜>"
+IMAGE, BEGIN, END = "<image_placeholder>", "<begin_of_image>", "<end_of_image>"
 SPEAKERS = ("<|User|>", "<|Assistant|>"), ("User", "Assistant")  # of Janus-Pro; of Janus-1.3B, which lacks those tokens
 _TOWER, _BLOCK = "vision_model.vision_tower.", "vision_model.vision_tower.blocks.#."
 _LAYER = "model.vision_model.encoder.layers.#."
@@ -195,7 +196,7 @@ def _vocabulary(folder: Path) -> tuple[dict[str, int], dict[str, str]]:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / 'tokenizer.json'}: not a tokenizer ({error!r}): {TAKE}") from error
     # The authors' processor takes this one by its name, whatever tokenizer_config.json says.
-    return ids, special | {"pad": PAD}
+    return ids, special | {"pad": BLANK}
 
 
 def _name(token: Any) -> str:

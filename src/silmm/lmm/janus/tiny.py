@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from silmm.atomic import atomic_dir
-from silmm.lmm.janus.original import BEGIN, END, IMAGE, PAD, SPEAKERS, template
+from silmm.lmm.janus.layout import BLANK as PAD
+from silmm.lmm.janus.original import BEGIN, END, IMAGE, SPEAKERS, template
 
 BOS, EOS = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
 SPECIALS = (BOS, EOS, PAD, IMAGE, BEGIN, END, *SPEAKERS[0])  # the published names

@@ -10,7 +10,7 @@ import torch
 from silmm.errors import InputError
 from silmm.lmm.hf import original as publishers
 from silmm.lmm.hf.text import TextModel
-from silmm.lmm.janus import original
+from silmm.lmm.janus import layout, original
 from silmm.typed_json import loads
 from silmm.whole_weights import refuse_unfit
 
@@ -37,8 +37,8 @@ def load(folder: Path, *, dtype: str, rows: int, device: torch.device) -> JanusW
     text = TextModel(
         model.model.language_model, model.lm_head, tokenizer.pad_token_id, frozenset([tokenizer.eos_token_id]), rows
     )
-    blank = model.generation_config.pad_token_id  # as transformers' `generate`; it may differ from the tokenizer's
-    blank = tokenizer.pad_token_id if blank is None else blank
+    # By its name, as the authors: generation_config.json of a tune may pad with the end of the text.
+    blank = tokenizer.convert_tokens_to_ids(layout.BLANK)
     return JanusWeights(model, processor, text, model.config.vq_config.num_patches**2, blank)
 
 
@@ -69,8 +69,8 @@ def check_tokens(folder: Path, config: Any, processor: Any) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: not a tokenizer ({error!r}): {TAKE}") from error
     size = config.text_config.vocab_size
-    for name in ("image_token", "boi_token", "eoi_token", "bos_token", "eos_token", "pad_token"):
-        token = getattr(tokenizer, name, None)
+    names = ("image_token", "boi_token", "eoi_token", "bos_token", "eos_token", "pad_token")
+    for name, token in {"blank": layout.BLANK, **{name: getattr(tokenizer, name, None) for name in names}}.items():
         if token not in known:
             raise InputError(f"{file}: its {name} is {token!r}, which it does not hold: {TAKE}")
         if not 0 <= tokenizer.convert_tokens_to_ids(token) < size:

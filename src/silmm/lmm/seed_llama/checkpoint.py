@@ -81,6 +81,8 @@ FAMILY = Family(
     model_class="LlamaForCausalLM",
     licence="SEED-LLaMA's weights are published under the LLaMA-2 community licence; the 8B one descends from LLaMA-1"
     " by way of Vicuna v1.1, which is for research alone.",
+    # Of AILab-CVC/SEED, scripts/seed_llama_inference_8B.py: temperature 1, top_p 0.5, one beam, no guidance.
+    sampling=MappingProxyType({"temperature": 1.0, "top_p": 0.5, "top_k": 0, "guidance": 1.0}),
     regex=REGEX,
     check=check,
     skeleton=skeleton,
