@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from silmm.cli import main
 from silmm.errors import InputError
 from silmm.lmm.emu3 import checkpoint, original, shape, tiny
 from silmm.lmm.emu3.lmm import Emu3LMM
@@ -116,6 +117,15 @@ def test_one_set_of_weights_for_both_roles(folders: dict[str, Path], tmp_path: P
     lmm = checkpoint.load(make({"gen": folders["gen"], "chat": folders["gen"]}, tmp_path / "ckpt"))
     assert lmm.chat is lmm.gen
     assert len(lmm.ask(["a red dog"], max_tokens=4)) == 1
+
+
+def test_by_hand(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Adopted, drawn and asked as a user does."""
+    base, pictures = str(tmp_path / "base"), tmp_path / "pictures"
+    roles = ["--weights", str(folders["gen"]), "--chat", str(folders["chat"]), "--rank", "2", "--dtype", "float32"]
+    assert main(["adopt", "--family", "emu3", *roles, "--seed", "0", "--out", base]) == 0
+    assert main(["draw", "a red dog", "--ckpt", base, "--n", "1", "--out", str(pictures)]) == 0
+    assert main(["ask", str(pictures / "sample_0.png"), "Is it red?", "--ckpt", base]) == 0
 
 
 def test_what_was_learned_on_one_layout_serves_the_other(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from silmm.errors import InputError
 
+LONGEST = 512  # letters of base64; published ones have 172, and longer ones take long to cut
 Merges = list[tuple[str, str]]
 
 
@@ -46,12 +47,14 @@ def _merges(content: bytes) -> tuple[dict[str, int], Merges]:
             ranks[base64.b64decode(token, validate=True)] = int(rank)
         except ValueError:
             raise ValueError(f"line {number + 1} is not a token in base64 and its rank") from None
+        if len(token) > LONGEST:
+            raise ValueError(f"line {number + 1} has a token of {len(token)} letters: expected {LONGEST} at most")
         if int(rank) != number or len(ranks) != number + 1:
             raise ValueError(f"line {number + 1}: expected a token that no line before has, and rank {number}")
-    letters = _letters()
+    spelling = letters()
 
     def spell(token: bytes) -> str:
-        return "".join(map(letters.__getitem__, token))
+        return "".join(map(spelling.__getitem__, token))
 
     merges = []
     for token, rank in ranks.items():
@@ -67,18 +70,25 @@ def _merges(content: bytes) -> tuple[dict[str, int], Merges]:
 
 def _last_cut(ranks: dict[bytes, int], token: bytes, rank: int) -> list[int]:
     """Where the two parts meet that a token's bytes are joined to before they are one."""
-    ends = list(range(1, len(token) + 1))  # of the parts
-    while len(ends) > 2:
-        starts = [0, *ends[:-1]]
-        joined = [ranks.get(token[starts[i] : ends[i + 1]], rank) for i in range(len(ends) - 1)]
-        lowest = min(joined)
+    ends = list(range(len(token) + 1))  # between the parts
+
+    def joined(i: int) -> int:  # the rank of parts i and i + 1 together
+        return ranks.get(token[ends[i] : ends[i + 2]], rank) if 0 <= i < len(ends) - 2 else rank
+
+    found = [joined(i) for i in range(len(token) - 1)]
+    while len(found) > 1:
+        lowest = min(found)
         if lowest >= rank:
             raise ValueError(f"{token!r} (rank {rank}) is joined from no two tokens of lower ranks")
-        del ends[joined.index(lowest)]
-    return ends[:1]
+        at = found.index(lowest)
+        del ends[at + 1], found[at]
+        for i in (at - 1, at):
+            if 0 <= i < len(found):
+                found[i] = joined(i)
+    return ends[1:2]
 
 
-def _letters() -> dict[int, str]:
+def letters() -> dict[int, str]:
     """GPT-2's letter for each byte: itself where it can be printed and is no space, else one from 256 on."""
     plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(256) if byte not in plain]
