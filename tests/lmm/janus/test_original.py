@@ -123,8 +123,8 @@ def test_what_nothing_reads_is_said_once(
     ckpt = adopted(folders["bin"], tmp_path / "ckpt")
     said = capsys.readouterr().err.strip()
     assert said == (
-        "silmm adopt: 3 weights that nothing reads are left: vision_model.vision_tower.attn_pool.latent;"
-        " vision_model.vision_tower.attn_pool.kv.weight; gen_vision_model.quantize.codebook_used"
+        f"adopt: {folders['bin']}: 3 weights that nothing reads, as vision_model.vision_tower.attn_pool.latent,"
+        " vision_model.vision_tower.attn_pool.kv.weight, gen_vision_model.quantize.codebook_used: left alone"
     )
     load(ckpt)
     assert "nothing reads" not in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -23,8 +24,8 @@ MARKERS = 3  # tokens behind a picture's rows: end of frame, end of image, end o
 
 
 def check(weights: Mapping[str, Path]) -> list[str]:
-    """Raise InputError where weights, tokenizer or chat template of a role will not do. Reads no weights. Returns what
-    else there is to say of them."""
+    """Raise InputError where weights, tokenizer or chat template of a role will not do. Reads no weights. Returns
+    lines about weights that nothing reads."""
     from silmm.lmm.emu3 import layout, names, original
     from silmm.lmm.emu3.weights import load_processor, read_config
 
@@ -33,7 +34,7 @@ def check(weights: Mapping[str, Path]) -> list[str]:
         if sources := original.sources(path):
             original.check_vision(path)
             shapes = {name: tuple(weight.shape) for name, weight in _skeleton(path).state_dict().items()}
-            said |= dict.fromkeys(publishers.notes(publishers.check(sources, shapes)))
+            said |= dict.fromkeys(publishers.told(publishers.check(sources, shapes)))
         else:
             folder.check(path, family="emu3", model_type="emu3")
         config, processor = read_config(path), load_processor(path)
@@ -41,6 +42,12 @@ def check(weights: Mapping[str, Path]) -> list[str]:
         if path == weights["chat"]:
             layout.check_template(path, processor)
     return list(said)
+
+
+def check_and_tell(weights: Mapping[str, Path]) -> None:
+    """`check`, with its lines on stderr."""
+    for line in check(weights):
+        print(f"adopt: {line}", file=sys.stderr)
 
 
 def fingerprint(role: str, path: Path) -> str:
@@ -105,7 +112,7 @@ FAMILY = Family(
     # Of baaivision/Emu3, image_generation.py: classifier_free_guidance 3, top_k 2048, and generate's own temperature 1.
     sampling=MappingProxyType({"temperature": 1.0, "top_p": 1.0, "top_k": 2048, "guidance": 3.0}),
     regex=REGEX,
-    check=check,
+    check=check_and_tell,
     skeleton=skeleton,
     options=MappingProxyType({"side": 0}),
     check_options=side_of,

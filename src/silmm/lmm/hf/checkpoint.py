@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -37,8 +36,7 @@ class Family(NamedTuple):
     model_class: str  # transformers' name, for the card
     licence: str  # of the weights, a sentence for the card
     regex: str  # whole names of the layers that LoRA adapts
-    # Raises InputError where the weights or the tokenizer will not do; gives what else is to be said of them, in lines.
-    check: Callable[[Mapping[str, Path]], Sequence[str] | None]
+    check: Callable[[Mapping[str, Path]], object]  # raises InputError where the weights or the tokenizer will not do
     skeleton: Callable[[Mapping[str, Path]], Any]  # the adapted transformers model on the meta device
     options: Mapping[str, Option] = MappingProxyType({})  # what only this family lets one choose, and its own choice
     # How its pictures are drawn where no option says otherwise: settings of step 2 by name, from a published source.
@@ -98,8 +96,7 @@ def adopt(
     if out.exists() and not (out / lora.CONFIG).is_file() and (out.is_file() or any(out.iterdir())):
         raise InputError(f"{out}: neither empty nor a checkpoint of {family}: give a new folder")
     weights = {role: Path(weights[role]) for role in known.roles}
-    for line in known.check(weights) or ():
-        print(f"silmm adopt: {line}", file=sys.stderr)
+    known.check(weights)
     chosen = _options(known, options, f"adopting {family}")
     known.check_options(weights, chosen)
     marks = {role: known.fingerprint(role, path) for role, path in weights.items()}

@@ -54,7 +54,7 @@ class Found(NamedTuple):
 
     shapes: dict[str, tuple[int, ...]]  # by transformers' names
     own: dict[str, tuple[Source, str, tuple[int, ...]]]  # of each: where it stands, its name and its shape there
-    unread: list[str]  # the publishers' names of what has no place in the model
+    unread: dict[Path, list[str]]  # the publishers' names of what has no place in the model, by folder
     files: list[Path]
 
 
@@ -65,7 +65,7 @@ def is_of(folder: Path, layout: Layout) -> bool:
 
 def read(sources: Sequence[Source]) -> Found:
     """Read the files' headers. Raises InputError as `silmm.lmm.hf.folder.check` does."""
-    found = Found({}, {}, [], [])
+    found = Found({}, {}, {}, [])
     for source in sources:
         layout = source.layout
         held = folders.check(source.folder, family=layout.family, model_type=layout.model_type, pickled=True)
@@ -73,7 +73,7 @@ def read(sources: Sequence[Source]) -> Found:
         for name, (_, shape) in held.tensors.items():
             places = _places(layout, name)
             if not places:
-                found.unread.append(name)
+                found.unread.setdefault(source.folder, []).append(name)
             for place in places:
                 found.own[place] = (source, name, shape)
                 found.shapes[place] = _shape(layout, name, shape)
@@ -116,10 +116,11 @@ def fingerprint(sources: Sequence[Source]) -> str:
     return marks[0] if len(marks) == 1 else hashlib.blake2b(" ".join(marks).encode(), digest_size=16).hexdigest()
 
 
-def notes(found: Found) -> list[str]:
-    """What to tell whoever adopts these: that some weights are read by nothing."""
-    kinds = dict.fromkeys(re.sub(r"\d+", "#", name) for name in found.unread)
-    return [f"{len(found.unread)} weights that nothing reads are left: {listed(list(kinds))}"] if kinds else []
+def told(found: Found) -> Iterator[str]:
+    """A line for each folder with weights that nothing reads: how many, and a few names."""
+    for folder, names in found.unread.items():
+        kinds = list(dict.fromkeys(re.sub(r"\d+", "#", name) for name in names))
+        yield f"{folder}: {len(names)} weights that nothing reads, as {', '.join(kinds[:4])}: left alone"
 
 
 # ---- filling a model -------------------------------------------------------------------------------------------------

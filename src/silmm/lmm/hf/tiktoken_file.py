@@ -43,13 +43,13 @@ def _merges(content: bytes) -> tuple[dict[str, int], Merges]:
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(content.splitlines()):
         try:
-            token, rank = line.split()
-            ranks[base64.b64decode(token, validate=True)] = int(rank)
+            letters64, written = line.split()
+            ranks[base64.b64decode(letters64, validate=True)] = int(written)
         except ValueError:
             raise ValueError(f"line {number + 1} is not a token in base64 and its rank") from None
-        if len(token) > LONGEST:
-            raise ValueError(f"line {number + 1} has a token of {len(token)} letters: expected {LONGEST} at most")
-        if int(rank) != number or len(ranks) != number + 1:
+        if len(letters64) > LONGEST:
+            raise ValueError(f"line {number + 1} has a token of {len(letters64)} letters: expected {LONGEST} at most")
+        if int(written) != number or len(ranks) != number + 1:
             raise ValueError(f"line {number + 1}: expected a token that no line before has, and rank {number}")
     spelling = letters()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -19,15 +20,15 @@ REGEX = r"model\.language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(g
 
 
 def check(weights: Mapping[str, Path]) -> list[str]:
-    """Raise InputError where weights, tokenizer or chat template will not do. Reads no weights. Returns what else there
-    is to say of them."""
+    """Raise InputError where weights, tokenizer or chat template will not do. Reads no weights. Returns lines about
+    weights that nothing reads."""
     from silmm.lmm.janus import layout, original
     from silmm.lmm.janus import weights as loader
 
     path, said = weights["model"], []
     if sources := original.sources(path):
         shapes = {name: tuple(weight.shape) for name, weight in loader.skeleton(path).state_dict().items()}
-        said = publishers.notes(publishers.check(sources, shapes))
+        said = list(publishers.told(publishers.check(sources, shapes)))
     else:
         folder.check(path, family="janus", model_type="janus")
     config = loader.read_config(path)
@@ -35,6 +36,12 @@ def check(weights: Mapping[str, Path]) -> list[str]:
     loader.check_tokens(path, config, processor)
     layout.check_template(path, processor)
     return said
+
+
+def check_and_tell(weights: Mapping[str, Path]) -> None:
+    """`check`, with its lines on stderr."""
+    for line in check(weights):
+        print(f"adopt: {line}", file=sys.stderr)
 
 
 def fingerprint(role: str, path: Path) -> str:
@@ -74,7 +81,7 @@ FAMILY = Family(
     # Of deepseek-ai/Janus, generation_inference.py: temperature 1, cfg_weight 5, no cut.
     sampling=MappingProxyType({"temperature": 1.0, "top_p": 1.0, "top_k": 0, "guidance": 5.0}),
     regex=REGEX,
-    check=check,
+    check=check_and_tell,
     skeleton=skeleton,
     fingerprint=fingerprint,
     converted=converted,
