@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,8 @@ def check(weights: Mapping[str, Path]) -> list[str]:
     for path in dict.fromkeys(weights.values()):
         if sources := original.sources(path):
             original.check_vision(path)
-            shapes = {name: tuple(weight.shape) for name, weight in _skeleton(path).state_dict().items()}
-            said |= dict.fromkeys(publishers.told(publishers.check(sources, shapes)))
+            found = publishers.check(sources, partial(_shapes, path))
+            said |= dict.fromkeys(publishers.told(found))
         else:
             folder.check(path, family="emu3", model_type="emu3")
         config, processor = read_config(path), load_processor(path)
@@ -93,13 +94,16 @@ def side_of(weights: Mapping[str, Path], options: Mapping[str, Option]) -> int:
 
 def skeleton(weights: Mapping[str, Path]) -> Any:
     """The model that learns, on torch's meta device."""
-    return _skeleton(weights["gen"])
-
-
-def _skeleton(path: Path) -> Any:
     from silmm.lmm.emu3 import weights as loader
 
-    return loader.skeleton(path)
+    return loader.skeleton(weights["gen"])
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    from silmm.lmm.emu3 import weights as loader
+    from silmm.lmm.hf.pickled import shapes_of
+
+    return shapes_of(loader.skeleton(path).state_dict())
 
 
 FAMILY = Family(

@@ -80,13 +80,13 @@ def read(sources: Sequence[Source]) -> Found:
     return found
 
 
-def check(sources: Sequence[Source], wanted: Shapes) -> Found:
-    """Read the headers and compare them with the shapes of a model's weights.
+def check(sources: Sequence[Source], shapes: Callable[[], Shapes]) -> Found:
+    """Read the headers and compare them with the shapes of a model's weights, which are asked for after that.
 
     Raises InputError that names the first three weights that are missing, unexpected or misshapen, as their publisher
     names them. What has no place in any model of the layout passes (`Found.unread`).
     """
-    found = read(sources)
+    found, wanted = read(sources), shapes()
     problems: dict[str, None] = {}  # each once: q, k and v may be one weight there
     for name, shape in wanted.items():
         if name not in found.shapes:

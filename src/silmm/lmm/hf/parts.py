@@ -64,14 +64,16 @@ def holding_of(
 
     def read() -> tuple[Sizes, list[Path]]:
         if own := sources(path):
-            shapes = {name: tuple(weight.shape) for name, weight in skeleton(path).state_dict().items()}
-            whole = original.check(own, shapes)
+            whole = original.check(own, made)
             return whole.shapes, whole.files
         found = folder.check(path, family=family, model_type=family)
         return {name: shape for name, (_, shape) in found.tensors.items()}, found.files
 
     def guess() -> Sizes:
         folder.read_config(path, family)
+        return made()
+
+    def made() -> Sizes:
         return {name: tuple(weight.shape) for name, weight in skeleton(path).state_dict().items()}
 
     return holding(read, guess, groups, dtype)
