@@ -305,6 +305,9 @@ WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
         text("emu3_vision_tokens.txt", lambda t: t + "<|more|>\n"), "vocab_size is 745, but .* have 746 tokens"
     ),
     "a width that is none": (edit("config.json", lambda c: c.update(hidden_size="wide")), "not a config of Emu3"),
+    "sizes that cannot be": (
+        edit("config.json", lambda c: c.update(num_key_value_heads=-8)), "config.json: no model can be made of it"
+    ),
     "a rope that is stretched": (
         edit("config.json", lambda c: c.update(rope_scaling={"type": "linear", "factor": 2.0})), "rope_scaling is set"
     ),

@@ -29,12 +29,13 @@ def check(weights: Mapping[str, Path]) -> list[str]:
     lines about weights that nothing reads."""
     from silmm.lmm.emu3 import layout, names, original
     from silmm.lmm.emu3.weights import load_processor, read_config
+    from silmm.lmm.emu3.weights import skeleton as skeleton_of
 
     said: dict[str, None] = {}
     for path in dict.fromkeys(weights.values()):
         if sources := original.sources(path):
             original.check_vision(path)
-            found = publishers.check(sources, partial(_shapes, path))
+            found = publishers.check(sources, partial(publishers.shapes_of_model, path, skeleton_of))
             said |= dict.fromkeys(publishers.told(found))
         else:
             folder.check(path, family="emu3", model_type="emu3")
@@ -97,13 +98,6 @@ def skeleton(weights: Mapping[str, Path]) -> Any:
     from silmm.lmm.emu3 import weights as loader
 
     return loader.skeleton(weights["gen"])
-
-
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    from silmm.lmm.emu3 import weights as loader
-    from silmm.lmm.hf.pickled import shapes_of
-
-    return shapes_of(loader.skeleton(path).state_dict())
 
 
 FAMILY = Family(

@@ -107,6 +107,19 @@ def check(sources: Sequence[Source], shapes: Callable[[], Shapes]) -> Found:
     return found
 
 
+def shapes_of_model(folder: Path, skeleton: Callable[[Path], Any]) -> Shapes:
+    """Shapes of the model that a folder's config.json makes, by names. Raises InputError where it makes none."""
+    try:
+        return {name: tuple(weight.shape) for name, weight in skeleton(folder).state_dict().items()}
+    except InputError:
+        raise
+    except Exception as error:  # whatever torch and transformers say of sizes that cannot be
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{folder / 'config.json'}: no model can be made of it ({reason}): download it again"
+        ) from error
+
+
 def fingerprint(sources: Sequence[Source]) -> str:
     """As `silmm.lmm.hf.folder.fingerprint`, of all sources."""
     marks = [

@@ -74,7 +74,7 @@ def holding_of(
         return made()
 
     def made() -> Sizes:
-        return {name: tuple(weight.shape) for name, weight in skeleton(path).state_dict().items()}
+        return original.shapes_of_model(path, skeleton)
 
     return holding(read, guess, groups, dtype)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,13 @@ REGEX = r"model\.language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(g
 def check(weights: Mapping[str, Path]) -> list[str]:
     """Raise InputError where weights, tokenizer or chat template will not do. Reads no weights. Returns lines about
     weights that nothing reads."""
-    from silmm.lmm.hf.pickled import shapes_of
     from silmm.lmm.janus import layout, original
     from silmm.lmm.janus import weights as loader
 
     path, said = weights["model"], []
     if sources := original.sources(path):
-        said = list(publishers.told(publishers.check(sources, lambda: shapes_of(loader.skeleton(path).state_dict()))))
+        made = partial(publishers.shapes_of_model, path, loader.skeleton)
+        said = list(publishers.told(publishers.check(sources, made)))
     else:
         folder.check(path, family="janus", model_type="janus")
     config = loader.read_config(path)
