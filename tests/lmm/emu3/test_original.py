@@ -184,6 +184,19 @@ def test_texts_are_cut_as_published(folders: dict[str, Path]) -> None:
     ]  # fmt: skip
 
 
+def test_what_nothing_reads_is_said(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once, though both roles have it; with moving averages that only training used."""
+    root = Path(shutil.copytree(folders["gen"].parent, tmp_path / "published"))
+    mine = {role: root / folder.name for role, folder in folders.items()}
+    tensors(lambda t: t.update({"quantize.ema_count": torch.zeros(9)}))(mine["gen"])
+    make(mine, tmp_path / "ckpt")
+    said = [line for line in capsys.readouterr().err.splitlines() if "nothing reads" in line]
+    vision = root / "Emu3-VisionTokenizer"
+    assert said == [f"adopt: {vision}: 1 weights that nothing reads, as quantize.ema_count: left alone"]
+
+
 # ---- the published sizes ---------------------------------------------------------------------------------------------
 
 
