@@ -2,7 +2,7 @@
 repositories).
 
 transformers reads the converted tokenizer.json as GPT-2's, and cuts text by GPT-2's pattern whatever the file says:
-"-shaped" then has three tokens instead of one or two, and numbers other ones.
+"-shaped" and a full stop before the end of a line then fall into pieces that the model was never given so.
 """
 
 from __future__ import annotations
