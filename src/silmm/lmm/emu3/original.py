@@ -8,6 +8,7 @@ from typing import Any
 
 from silmm.errors import InputError
 from silmm.lmm.emu3.names import END_OF_LINE
+from silmm.lmm.emu3.names import VISUAL as VISUAL_TOKEN
 from silmm.lmm.hf import original, tiktoken_file
 from silmm.lmm.hf.folder import read_config
 from silmm.lmm.hf.original import Layout, Rule, Source
@@ -15,7 +16,7 @@ from silmm.typed_json import loads, short
 
 VISION = "Emu3-VisionTokenizer"  # its folder, in the one of the weights or beside it
 RANKS, SPECIAL = "emu3.tiktoken", "emu3_vision_tokens.txt"
-VOCABULARY = 184_622  # tokens, where config.json does not say
+VOCABULARY, CODES = 184_622, 32_768  # tokens, and visual ones of them, where a config.json does not say
 PAD, BOS, EOS = "<|endoftext|>", "<|extra_203|>", "<|extra_204|>"
 IMAGE = "<image>"  # stands for a picture in a template; converted tokenizers have it in the place of <|extra_0|>
 NAMED = {  # as attributes of the tokenizer
@@ -195,6 +196,12 @@ def _check_ids(folder: Path) -> None:
                 f"{folder / 'config.json'}: {field} is {short(fields[field])}, but {RANKS} and {SPECIAL} give {name}"
                 f" the id {names.get(name)}: {of_others}"
             )
+    codes = read_config(vision(folder), "emu3").get("codebook_size", CODES)
+    if lost := [code for code in range(codes) if VISUAL_TOKEN.format(code) not in names]:
+        raise InputError(
+            f"{folder / SPECIAL}: lacks {len(lost)} of the {codes} visual tokens of {vision(folder)}, as"
+            f" {VISUAL_TOKEN.format(lost[0])}: {of_others}"
+        )
     size, tokens = fields.get("vocab_size", VOCABULARY), max(names.values()) + 1
     if tokens > size:
         raise InputError(
