@@ -44,7 +44,7 @@ class Pretrain:
 class Adopt:
     """Make a base of a pretrained LMM: its weights where they are, and a LoRA adapter that changes nothing yet."""
 
-    weights: str = _doc("", "folder of the model in transformers' layout (Emu3: the one that generates)")
+    weights: str = _doc("", "folder of the model, as it is published (Emu3: the one that generates)")
     chat: str = _doc("", "Emu3: folder of the model that writes and answers; empty: the same")
     visual: str = _doc("", "SEED-LLaMA: folder of the tokenizer of pictures, with eva_vit_g.pth beside its files")
     diffusion: str = _doc(

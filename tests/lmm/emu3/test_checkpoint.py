@@ -130,7 +130,9 @@ def cut(folder: Path) -> None:
 
 WRONG: dict[str, tuple[Spoil, str]] = {
     "another family": (edit("config.json", lambda c: c.update(model_type="janus")), "model_type is 'janus'.*'emu3'"),
-    "the original layout": (edit("config.json", lambda c: c.update(model_type="Emu3")), "original BAAI.*converted"),
+    "half the original layout": (
+        edit("config.json", lambda c: c.update(model_type="Emu3")), "which has its VQ tokenizer apart"
+    ),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json: no such file"),
     "a lost shard": (lambda f: (f / "model-00001-of-00002.safetensors").unlink(), "00001-of-00002.*no such file"),
     "a cut shard": (cut, "00002-of-00002.*cut off"),

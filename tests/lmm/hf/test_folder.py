@@ -128,7 +128,7 @@ def broken_index(folder: Path) -> None:
         (broken_config, "config.json: not JSON"),
         (list_config, "config.json: not a JSON object"),
         (emu3, "model_type is 'emu3', but janus needs 'janus'"),
-        (original, "deepseek-community/Janus-Pro-1B"),
+        (original, "model_type is 'multi_modality', but janus needs 'janus'"),
         (no_shard, "model-00002-of-00002.safetensors: no such file which model.safetensors.index.json names"),
         (unfinished, "a download has not finished"),
         (pickled, "take safetensors instead"),

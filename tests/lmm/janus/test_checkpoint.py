@@ -235,7 +235,7 @@ def bad_config(folder: Path) -> None:
     ("spoil", "says"),
     [
         (emu3, "model_type is 'emu3', but janus needs 'janus'"),
-        (original, "the original deepseek-ai layout: take the converted weights"),
+        (original, "this is DeepSeek-VL or another model that looks and does not draw"),
         (cut_off, "a download was cut off"),
         (no_tokenizer, "deepseek-community/Janus-Pro"),
         (no_token, "its boi_token is '<begin_of_image>', which it does not hold"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from silmm.errors import InputError
 from silmm.lmm.hf import checkpoint, folder, lora
+from silmm.lmm.hf import original as publishers
 from silmm.lmm.hf.checkpoint import Family, Option
 
 if TYPE_CHECKING:
@@ -21,17 +24,52 @@ AREA = 518_400  # pixels of a drawn picture where nothing says otherwise: 720 x 
 MARKERS = 3  # tokens behind a picture's rows: end of frame, end of image, end of text
 
 
-def check(weights: Mapping[str, Path]) -> None:
-    """Raise InputError where weights, tokenizer or chat template of a role will not do. Reads no weights."""
-    from silmm.lmm.emu3 import layout, names
+def check(weights: Mapping[str, Path]) -> list[str]:
+    """Raise InputError where weights, tokenizer or chat template of a role will not do. Reads no weights. Returns
+    lines about weights that nothing reads."""
+    from silmm.lmm.emu3 import layout, names, original
     from silmm.lmm.emu3.weights import load_processor, read_config
+    from silmm.lmm.emu3.weights import skeleton as skeleton_of
 
-    for role, path in weights.items():
-        folder.check(path, family="emu3", model_type="emu3")
+    said: dict[str, None] = {}
+    for path in dict.fromkeys(weights.values()):
+        if sources := original.sources(path):
+            original.check_vision(path)
+            found = publishers.check(sources, partial(publishers.shapes_of_model, path, skeleton_of))
+            said |= dict.fromkeys(publishers.told(found))
+        else:
+            folder.check(path, family="emu3", model_type="emu3")
         config, processor = read_config(path), load_processor(path)
         names.read(path, config, processor.tokenizer)
-        if role == "chat":
+        if path == weights["chat"]:
             layout.check_template(path, processor)
+    return list(said)
+
+
+def check_and_tell(weights: Mapping[str, Path]) -> None:
+    """`check`, with its lines on stderr."""
+    for line in check(weights):
+        print(f"adopt: {line}", file=sys.stderr)
+
+
+def fingerprint(role: str, path: Path) -> str:
+    """Of a role's folder; in the original layout with that of the VQ tokenizer."""
+    from silmm.lmm.emu3 import original
+
+    sources = original.sources(path)
+    return publishers.fingerprint(sources) if sources else folder.fingerprint(path)
+
+
+def converted(path: Path) -> str:
+    """What to do before transformers reads a folder in the original layout; nothing for its own."""
+    from silmm.lmm.emu3 import original
+
+    if not original.sources(path):
+        return ""
+    return (
+        "take BAAI/Emu3-Gen-hf in the place of Emu3-Gen, or, of others, what transformers'"
+        " `convert_emu3_weights_to_hf.py` makes of them"
+    )
 
 
 def side_of(weights: Mapping[str, Path], options: Mapping[str, Option]) -> int:
@@ -72,10 +110,12 @@ FAMILY = Family(
     # Of baaivision/Emu3, image_generation.py: classifier_free_guidance 3, top_k 2048, and generate's own temperature 1.
     sampling=MappingProxyType({"temperature": 1.0, "top_p": 1.0, "top_k": 2048, "guidance": 3.0}),
     regex=REGEX,
-    check=check,
+    check=check_and_tell,
     skeleton=skeleton,
     options=MappingProxyType({"side": 0}),
     check_options=side_of,
+    fingerprint=fingerprint,
+    converted=converted,
 )
 
 
@@ -93,7 +133,7 @@ def load(path: Path) -> Emu3LMM:
     check(settings.weights)
     side = side_of(settings.weights, settings.options)
     device = own_device()
-    gen, chat = (settings.weights[role].resolve() for role in ("gen", "chat"))  # wherever they are first needed
+    gen, chat = (settings.weights[role].absolute() for role in ("gen", "chat"))  # wherever they are first needed
 
     def weights(folder: Path) -> Emu3Weights:
         return loader.load(folder, dtype=settings.dtype, rows=settings.rows, device=device)
@@ -105,4 +145,4 @@ def load(path: Path) -> Emu3LMM:
         return drawing, policy
 
     factor = 2 ** (len(loader.read_config(gen).vq_config.channel_multiplier) - 1)
-    return Emu3LMM(adapted, None if chat == gen else lambda: weights(chat), settings, side, factor)
+    return Emu3LMM(adapted, None if chat.resolve() == gen.resolve() else lambda: weights(chat), settings, side, factor)

@@ -11,7 +11,10 @@ from silmm.lmm.hf.parts import Group, Holding, holding_of
 from silmm.lmm.hf.shape import Shape, decoder_of
 from silmm.typed_json import loads
 
-HUB = {"gen": "BAAI/Emu3-Gen-hf", "chat": "BAAI/Emu3-Chat-hf"}  # where the weights are
+HUB = {  # where the weights are
+    "gen": "BAAI/Emu3-Gen and BAAI/Emu3-VisionTokenizer, or BAAI/Emu3-Gen-hf",
+    "chat": "BAAI/Emu3-Chat and BAAI/Emu3-VisionTokenizer, or BAAI/Emu3-Chat-hf",
+}
 STAGES = {"gen": frozenset({"images", "align"}), "chat": frozenset({"prompts", "questions", "score"})}
 
 PIXELS = (512 * 512, 1024 * 1024)  # least and most of a picture that is looked at: transformers' processor's own
@@ -22,13 +25,14 @@ SEEN_MAPS = 5.1  # likewise in its encoder's first
 def holds(role: str, path: Path, dtype: str) -> Holding:
     """What the folder of a role holds."""
 
+    from silmm.lmm.emu3.original import sources
     from silmm.lmm.emu3.weights import skeleton
 
     groups = (
         Group("picture tokenizer", ("vqmodel.",), "float32", STAGES[role]),
         Group("language model", stages=STAGES[role]),
     )
-    return holding_of(path, skeleton, groups, dtype, family="emu3")
+    return holding_of(path, skeleton, groups, dtype, family="emu3", sources=sources)
 
 
 def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str, rows: int) -> Shape:
@@ -69,8 +73,10 @@ def side_of(weights: Mapping[str, Path], options: Mapping[str, Option]) -> int:
 
 def _pixels(folder: Path) -> tuple[int, int]:
     """The least and the most of the checkpoint's picture processor, or the library's."""
-    for name in ("processor_config.json", "preprocessor_config.json"):
-        file = folder / name
+    from silmm.lmm.emu3 import original
+
+    own = original.pixels_file(folder) if original.sources(folder) else folder / "preprocessor_config.json"
+    for file in (folder / "processor_config.json", own):
         if file.is_file():
             found: dict[str, Any] = loads(file.read_text(encoding="utf-8"))
             found = found.get("image_processor", found)

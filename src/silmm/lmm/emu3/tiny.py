@@ -15,22 +15,12 @@ import torch
 from silmm import rng as keyed
 from silmm.atomic import atomic_dir
 from silmm.lmm.emu3.names import END_OF_LINE, VISUAL
+from silmm.lmm.emu3.original import BOS, EOS, NAMED, PAD, TEMPLATE
 
 CODES, SIDE = 64, 32  # visual tokens; pixels of a drawn picture: 4 x 4 visual tokens
-NAMED = {  # as attributes of the tokenizer
-    "image_token": "<image>", "boi_token": "<|image start|>", "eoi_token": "<|image end|>",
-    "image_wrapper_token": "<|image token|>", "eof_token": "<|extra_201|>",
-}  # fmt: skip
-BOS, EOS, PAD = "<|extra_203|>", "<|extra_204|>", "<|endoftext|>"
 SPECIALS = (PAD, *NAMED.values(), END_OF_LINE, BOS, EOS, *(VISUAL.format(code) for code in range(CODES)))
 # Whole by Emu3's own pattern, cut by GPT-2's, which stands in the tokenizer.json of the converted weights, as in this.
 PIECES = ("-shaped", "(s", ".\n", "?\n\n", ":\n", '"a', "\n\n", "'S", "é", "日本")
-TEMPLATE = (  # "<system> USER: <image><text> ASSISTANT:", as Emu3 was trained
-    "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': ' }}{% endif %}"
-    "{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>' }}{% endfor %}"
-    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] + ' ' }}{% endfor %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
-)
 
 
 def build(out: Path, *, seed: int = 0, specials: Sequence[str] = SPECIALS) -> None:

@@ -15,8 +15,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from silmm.errors import InputError
-from silmm.lmm.emu3 import names
+from silmm.lmm.emu3 import names, original
 from silmm.lmm.emu3.tokenizer import cut_as_published
+from silmm.lmm.hf import original as publishers
 from silmm.lmm.hf.choice import head_rows
 from silmm.lmm.hf.folder import weight_files
 from silmm.lmm.hf.text import TextModel
@@ -58,6 +59,8 @@ def load_processor(folder: Path) -> Any:
     """Tokenizer, picture processor and chat template. Raises InputError where they are not Emu3's."""
     from transformers import Emu3Processor
 
+    if original.sources(folder):
+        return original.processor(folder)
     try:
         processor = Emu3Processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         cut_as_published(processor.tokenizer.backend_tokenizer)
@@ -73,6 +76,8 @@ def read_config(folder: Path) -> Any:
     """The `Emu3Config`, which fills in what config.json leaves out. Raises InputError where a value is not allowed."""
     from transformers import Emu3Config
 
+    if original.sources(folder):
+        return original.config(folder)
     try:
         return Emu3Config.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of many kinds: huggingface_hub validates each field
@@ -91,6 +96,11 @@ def skeleton(folder: Path) -> Any:
 def _load_model(folder: Path, dtype: str) -> Any:
     from transformers import Emu3ForConditionalGeneration
 
+    if sources := original.sources(folder):
+        model = publishers.empty(Emu3ForConditionalGeneration, original.config(folder), dtype)
+        model.model.vqmodel.float()
+        publishers.fill(model, sources)
+        return model
     model, found = Emu3ForConditionalGeneration.from_pretrained(
         folder, dtype=dtype, attn_implementation="sdpa", use_safetensors=True, local_files_only=True,
         output_loading_info=True, ignore_mismatched_sizes=True,

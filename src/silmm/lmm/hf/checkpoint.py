@@ -45,6 +45,8 @@ class Family(NamedTuple):
     check_options: Callable[[Mapping[str, Path], Mapping[str, Option]], Any] = lambda *_: None
     # Of a role's folder, where it is more, or less, than a folder of transformers' own.
     fingerprint: Callable[[str, Path], str] = lambda role, path: folders.fingerprint(path)
+    # What has to be done before transformers reads the folder of the adapted role, where that is not in its layout.
+    converted: Callable[[Path], str] = lambda path: ""
 
 
 class Settings(NamedTuple):
@@ -199,6 +201,15 @@ def _card(settings: Settings) -> str:
     """README.md: what it is, what it stands on, how to use it without silmm."""
     family = family_of(settings.family)
     listed = "\n".join(f"- {role}: {_as_code(str(settings.weights[role]))}" for role in family.roles)
+    base = settings.weights[family.adapted]
+    converted = family.converted(base)
+    note = (
+        f"These weights are in their publisher's own layout, which transformers does not read: {converted}. The names"
+        " in this adapter are transformers' own.\n\n"
+        if converted
+        else ""
+    )
+    base = Path("CONVERTED") if converted else base
     return f"""---
 library_name: peft
 tags: [silmm, lora, text-to-image]
@@ -216,11 +227,11 @@ It stands on these weights, which are not part of this folder:
 
 `silmm draw PROMPT --ckpt .` draws with it, `silmm ask IMAGE QUESTION --ckpt .` asks it. Without silmm:
 
-```python
+{note}```python
 from peft import PeftModel
 from transformers import {family.model_class}
 
-base = {family.model_class}.from_pretrained({str(settings.weights[family.adapted])!a})
+base = {family.model_class}.from_pretrained({str(base)!a})
 model = PeftModel.from_pretrained(base, ".")
 ```
 """

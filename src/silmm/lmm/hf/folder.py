@@ -21,14 +21,11 @@ from silmm.weight_files import read_header as read_header
 from silmm.weight_files import weight_files as weight_files
 
 TEXTS = (  # all but the weights that decides what an LMM computes; not all folders have all of them
-    "added_tokens.json", "chat_template.jinja", "chat_template.json", "config.json", "generation_config.json",
-    "merges.txt", "preprocessor_config.json", "processor_config.json", "special_tokens_map.json", "tokenizer.json",
-    "tokenizer.model", "tokenizer_config.json", "vocab.json",
+    "added_tokens.json", "chat_template.jinja", "chat_template.json", "config.json", "emu3.tiktoken",
+    "emu3_vision_tokens.txt", "generation_config.json", "merges.txt", "preprocessor_config.json",
+    "processor_config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+    "vocab.json",
 )  # fmt: skip
-ORIGINALS = {  # model_type of the publishers' own layouts: what to take instead
-    "multi_modality": "the original deepseek-ai layout: take the converted weights, as deepseek-community/Janus-Pro-1B",
-    "Emu3": "the original BAAI layout: take the converted weights, as BAAI/Emu3-Gen-hf and BAAI/Emu3-Chat-hf",
-}
 _SAMPLE = 1 << 16  # bytes at both ends of a file's weights that count for the fingerprint
 
 
@@ -50,10 +47,9 @@ def check(folder: Path, *, family: str, model_type: str, pickled: bool = False) 
     config = read_config(folder, family)
     found = config.get("model_type")
     if found != model_type:
-        known = ORIGINALS.get(str(found))
         raise InputError(
-            f"{folder / 'config.json'}: model_type is {found!r}, but {family} needs {model_type!r}"
-            + (f"; this is {known}" if known else "; give the folder of another model, or another family")
+            f"{folder / 'config.json'}: model_type is {found!r}, but {family} needs {model_type!r}; give the folder of"
+            " another model, or another family"
         )
     files = weight_files(folder, pickled=pickled)
     tensors: dict[str, tuple[str, tuple[int, ...]]] = {}

@@ -4,12 +4,12 @@ the shapes that config.json says."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from silmm.errors import InputError
-from silmm.lmm.hf import folder
+from silmm.lmm.hf import folder, original
 from silmm.lmm.hf.shape import ITEMS
 
 Sizes = Mapping[str, tuple[int, ...]]  # shape of each weight, by name
@@ -56,18 +56,25 @@ def holding(
 
 
 def holding_of(
-    path: Path, skeleton: Callable[[Path], Any], groups: Iterable[Group], dtype: str, *, family: str
-) -> Holding:
-    """What a folder in transformers' own layout holds, whose model_type is the family's name; without weights, what the
-    `skeleton` that its config.json makes has."""
+    path: Path, skeleton: Callable[[Path], Any], groups: Iterable[Group], dtype: str, *, family: str,
+    sources: Callable[[Path], Sequence[original.Source] | None],
+) -> Holding:  # fmt: skip
+    """What a folder holds that is in its publisher's own layout, which `sources` says, or in transformers', where its
+    model_type is the family's name; without weights, what the `skeleton` that its config.json makes has."""
 
     def read() -> tuple[Sizes, list[Path]]:
+        if own := sources(path):
+            whole = original.check(own, made)
+            return whole.shapes, whole.files
         found = folder.check(path, family=family, model_type=family)
         return {name: shape for name, (_, shape) in found.tensors.items()}, found.files
 
     def guess() -> Sizes:
         folder.read_config(path, family)
-        return {name: tuple(weight.shape) for name, weight in skeleton(path).state_dict().items()}
+        return made()
+
+    def made() -> Sizes:
+        return original.shapes_of_model(path, skeleton)
 
     return holding(read, guess, groups, dtype)
 

@@ -9,7 +9,7 @@ from silmm.lmm.hf.checkpoint import Option
 from silmm.lmm.hf.parts import Group, Holding, holding_of
 from silmm.lmm.hf.shape import ITEMS, Shape, decoder_of
 
-HUB = {"model": "deepseek-community/Janus-Pro-7B"}  # where the weights are
+HUB = {"model": "deepseek-ai/Janus-Pro-7B or deepseek-community/Janus-Pro-7B"}  # where the weights are
 GROUPS = (
     Group("picture encoder", ("vision_model.", "model.aligner.")),
     Group("picture tokenizer", ("vqmodel.", "generation_embeddings.", "generation_aligner.", "generation_head.")),
@@ -20,9 +20,10 @@ GROUPS = (
 def holds(role: str, path: Path, dtype: str) -> Holding:
     """What the folder of a role holds."""
 
+    from silmm.lmm.janus.original import sources
     from silmm.lmm.janus.weights import skeleton
 
-    return holding_of(path, skeleton, GROUPS, dtype, family="janus")
+    return holding_of(path, skeleton, GROUPS, dtype, family="janus", sources=sources)
 
 
 def shape(weights: Mapping[str, Path], options: Mapping[str, Option], dtype: str, rows: int) -> Shape:

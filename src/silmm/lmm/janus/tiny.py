@@ -11,21 +11,11 @@ from pathlib import Path
 import torch
 
 from silmm.atomic import atomic_dir
+from silmm.lmm.janus.layout import BLANK as PAD
+from silmm.lmm.janus.original import BEGIN, END, IMAGE, SPEAKERS, template
 
-BOS, EOS, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"
-IMAGE, BEGIN, END = "<image_placeholder>", "<begin_of_image>", "<end_of_image>"
-SPECIALS = (BOS, EOS, PAD, IMAGE, BEGIN, END, "<|User|>", "<|Assistant|>")  # the published names
-# Turns as Janus was trained on them: a picture stands before the words, and a blank line ends what the user says.
-TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{{ '<|User|>: ' if message['role'] | lower == 'user' else '<|Assistant|>: ' }}"
-    "{%- for part in message['content'] -%}"
-    "{{ '<image_placeholder>\n' if part['type'] == 'image' else part['text'] }}"
-    "{%- endfor -%}"
-    "{{ '\n\n' if message['role'] | lower == 'user' else eos_token }}"
-    "{%- endfor -%}"
-    "{{ '<|Assistant|>:' if add_generation_prompt else '' }}"
-)
+BOS, EOS = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
+SPECIALS = (BOS, EOS, PAD, IMAGE, BEGIN, END, *SPEAKERS[0])  # the published names
 SIDE, PATCH, CODES, WIDTH = 32, 8, 64, 32  # pixels, pixels, visual tokens, channels
 
 
@@ -60,7 +50,7 @@ def _processor(specials: Sequence[str]):  # type: ignore[no-untyped-def]  # a Ja
         size={"height": SIDE, "width": SIDE}, min_size=PATCH, image_mean=half, image_std=half
     )
     return JanusProcessor(
-        images, tokenizer, chat_template=TEMPLATE, use_default_system_prompt=True,
+        images, tokenizer, chat_template=template(*SPEAKERS[0]), use_default_system_prompt=True,
         num_image_tokens=(SIDE // PATCH) ** 2,
     )  # fmt: skip
 

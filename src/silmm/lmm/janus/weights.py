@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import torch
 
 from silmm.errors import InputError
+from silmm.lmm.hf import original as publishers
 from silmm.lmm.hf.text import TextModel
-from silmm.lmm.janus import layout
+from silmm.lmm.janus import layout, original
 from silmm.typed_json import loads
 from silmm.whole_weights import refuse_unfit
 
 CLASS = "JanusForConditionalGeneration"
-TAKE = "take the files of deepseek-community/Janus-Pro-1B or -7B"
+TAKE = "take the files of deepseek-community/Janus-Pro-1B or -7B, or of deepseek-ai's"
 
 
 class JanusWeights(NamedTuple):
@@ -45,6 +46,8 @@ def load_processor(folder: Path) -> Any:
     """Tokenizer, picture processor and chat template. Raises InputError where they are not Janus'."""
     from transformers.models.janus.processing_janus import JanusProcessor
 
+    if original.sources(folder):
+        return original.processor(folder)
     try:
         return JanusProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (AttributeError, OSError, TypeError, ValueError) as error:
@@ -87,6 +90,8 @@ def read_config(folder: Path) -> Any:
     """The `JanusConfig`, which fills in what config.json leaves out. Raises InputError where a value is not allowed."""
     from transformers.models.janus.configuration_janus import JanusConfig
 
+    if original.sources(folder):
+        return original.config(folder)
     try:
         return JanusConfig.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of many kinds: huggingface_hub validates each field
@@ -105,6 +110,10 @@ def skeleton(folder: Path) -> Any:
 def _load_model(folder: Path, dtype: str) -> Any:
     from transformers.models.janus.modeling_janus import JanusForConditionalGeneration
 
+    if sources := original.sources(folder):
+        model = publishers.empty(JanusForConditionalGeneration, original.config(folder), dtype)
+        publishers.fill(model, sources)
+        return model
     try:
         model, found = JanusForConditionalGeneration.from_pretrained(
             folder, dtype=dtype, attn_implementation="sdpa", use_safetensors=True, local_files_only=True,
