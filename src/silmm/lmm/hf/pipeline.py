@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from silmm.errors import InputError
 from silmm.lmm.hf.folder import fingerprint_of, read_header
+from silmm.model_sizes import check_counts, on_meta
 from silmm.typed_json import loads, short
 from silmm.whole_weights import refuse_unfit
 
@@ -41,6 +42,8 @@ def check(folder: Path, *, family: str, pipeline: str, parts: Parts) -> dict[str
     for part, made in named.items():  # diffusers imports what stands here
         if isinstance(made, list) and (made[:1] or [None])[0] not in LIBRARIES:
             raise InputError(f"{folder / INDEX}: {short(part)} is of {short(made)}: take the published pipeline")
+    for file in sorted(folder.glob("[!.]*/scheduler_config.json")):
+        check_counts(file, _read_json(file), None)
     configs = {}
     for part, (module, _) in parts.items():
         configs[part] = _read_json(folder / part / "config.json")
@@ -88,12 +91,34 @@ def _load_part(folder: Path, module: str, name: str, dtype: str) -> torch.nn.Mod
     import torch
 
     kind = {"diffusers": "torch_dtype", "transformers": "dtype"}[_library(module)]
-    model, found = getattr(importlib.import_module(module), name).from_pretrained(
+    made = getattr(importlib.import_module(module), name)
+    _check_config(folder, _library(module), made)
+    model, found = made.from_pretrained(
         folder, use_safetensors=True, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True,
         **{kind: getattr(torch, dtype)},
     )  # fmt: skip
     refuse_unfit(folder, found, name, ignored=COUNTED)
     return model.requires_grad_(False).eval()
+
+
+def _check_config(folder: Path, library: str, kind: Any) -> None:
+    """InputError where config.json is that of a larger model than the files hold, or of none."""
+    file = folder / "config.json"
+    headers = [read_header(weights)[0] for weights in _files(folder, WEIGHTS[library])]
+    held = {name: tuple(entry["shape"]) for header in headers for name, entry in header.items()}
+    fields = _read_json(file)
+    check_counts(file, fields, held)
+    try:
+        with on_meta(file, held):
+            if library == "diffusers":
+                kind.from_config(fields)
+            else:
+                kind(kind.config_class.from_pretrained(folder, local_files_only=True))
+    except InputError:
+        raise
+    except Exception as error:  # of many kinds: both libraries validate fields, and hand them to each block
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{file}: not a config of {kind.__name__} ({reason}): download it again") from error
 
 
 def _library(module: str) -> str:
