@@ -163,7 +163,7 @@ def test_texts_that_spell_numbers_are_numbers() -> None:
         ({"seeds": []}, "seeds is []"),
         ({"seeds": [0, 0]}, "seeds is [0, 0]: must be a list, without repetition"),
         ({"lmms": ["llama"]}, "lmms is ['llama']"),
-        ({"iterations": 0}, "iterations is 0: must be a whole number, at least 1"),
+        ({"iterations": 0}, "iterations is 0: must be a whole number, 1 to 100"),
         ({"main": "x"}, "main is 'x': must be one of the arms (silmm, dpo"),
         ({"arms": {"silmm": {}, "base": {}}}, "arms.base: an arm's name"),
         ({"arms": {"silmm": {}, "a": {"pretrain": {}}}}, "unknown key 'arms.a.pretrain'"),

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from silmm.errors import InputError
 from silmm.settings import STAGES, check, shaping
+from silmm.typed_json import short
 
 BASE_STAGES = ("pretrain", "adopt")  # the arms of a seed share its base
 ARM_STAGES = tuple(name for name in STAGES if name not in BASE_STAGES)
@@ -36,6 +37,8 @@ KEYS = (*_OF_RUN, *OF_LMM, *LMMS)
 
 NAME = "[a-z][a-z0-9_]*"  # of an arm or a figure: parts of file names, and of commands
 RESULTS = r"[\w./+=@%,:][\w./+=@%,:-]*"  # of the results' folder, which rules write into commands as it is
+# Files are named, and jobs counted, before anything runs: more of any of these would take minutes, or never end.
+ITERATIONS, SHARDS, ARMS, SEEDS = 100, 1000, 500, 1000
 
 # What a stage reads of its own iteration; every one reads the policy that came before, too.
 _INPUTS: dict[str, tuple[str, ...]] = {
@@ -285,11 +288,13 @@ def _merged(general: Any, own: Any) -> Any:
 
 def _plan(config: Mapping[str, Any], lmm: str) -> Plan:
     settings = {stage: _settings(stage, section_of(config, stage), stage) for stage in STAGES}
-    iterations = _whole(config, "iterations", 1)
-    controls = min(iterations, _whole(config, "control_iterations", 1))
+    iterations = _whole(config, "iterations", 1, ITERATIONS)
+    controls = min(iterations, _whole(config, "control_iterations", 1, ITERATIONS))
     unasked = {name: own for name, own in section_of(config, "arms").items() if own is not None}
     ablations = {name: own for name, own in section_of(config, "ablations").items() if own is not None}
     changes = ablations | unasked
+    if len(changes) > ARMS:
+        raise InputError(f"config: arms and ablations are {len(changes):,}: must be at most {ARMS}")
     main = config.get("main")
     if not isinstance(main, str) or main not in unasked:
         raise InputError(f"config: main is {main!r}: must be one of the arms ({', '.join(map(str, unasked))})")
@@ -300,7 +305,7 @@ def _plan(config: Mapping[str, Any], lmm: str) -> Plan:
         raise InputError(f"config: arms.{main}: the main arm must train")
     return Plan(
         seeds=_list(config, "seeds", int),
-        shards=_whole(config, "shards", 1),
+        shards=_whole(config, "shards", 1, SHARDS),
         settings=settings,
         arms=arms,
         shipped=_shipped(section_of(config, "shipped")).get(lmm, {}),
@@ -397,10 +402,10 @@ def section_of(config: Mapping[str, Any], key: str, prefix: str = "") -> Mapping
     return section
 
 
-def _whole(config: Mapping[str, Any], key: str, low: int) -> int:
+def _whole(config: Mapping[str, Any], key: str, low: int, high: int) -> int:
     value = config.get(key)
-    if type(value) is not int or value < low:
-        raise InputError(f"config: {key} is {value!r}: must be a whole number, at least {low}")
+    if type(value) is not int or not low <= value <= high:
+        raise InputError(f"config: {key} is {short(value)}: must be a whole number, {low} to {high:,}")
     return value
 
 
@@ -411,6 +416,8 @@ def _list(config: Mapping[str, Any], key: str, kind: type, choices: tuple[Any, .
     def ok(value: Any) -> bool:
         return value in choices if choices else value >= 0
 
+    if isinstance(values, list) and len(values) > SEEDS:
+        raise InputError(f"config: {key} has {len(values):,} items: must have at most {SEEDS}")
     right = isinstance(values, list) and len(values) > 0 and len(set(map(str, values))) == len(values)
     if not right or any(type(value) is not kind for value in values) or any(not ok(value) for value in values):
         raise InputError(f"config: {key} is {values!r}: must be a list, without repetition, of {what}")

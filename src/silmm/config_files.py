@@ -9,6 +9,10 @@ import yaml
 
 from silmm.errors import InputError
 
+LARGEST = 2**20  # bytes of a config file
+LONGEST = 10_000  # characters of a value
+EXPANSION = 10  # values for a byte, with aliases and merges written out: more than YAML without aliases has
+
 
 class _Strict(yaml.SafeLoader):
     """PyYAML's loader of plain values, which refuses a key that is there twice."""
@@ -29,10 +33,42 @@ def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict[Any, Any]:
 _Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+def _written_out(node: yaml.Node | None, most: int, known: dict[int, int]) -> int:
+    """How many values a node has with its aliases written out; each is looked at once.
+
+    Raises MarkedYAMLError where they are more than `most`, one holds itself, or a value is too long.
+    """
+    if node is None or id(node) in known:
+        if node is not None and known[id(node)] == 0:
+            raise yaml.MarkedYAMLError(problem="an alias of what it is in", problem_mark=node.start_mark)
+        return 0 if node is None else known[id(node)]
+    known[id(node)] = 0  # being counted
+    count = 1
+    if isinstance(node, yaml.ScalarNode) and len(node.value) > LONGEST:
+        problem = f"a value of {len(node.value):,} characters, expected at most {LONGEST:,}"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+    for part in parts:
+        for inner in part if isinstance(part, tuple) else (part,):
+            count += _written_out(inner, most, known)
+    if count > most:
+        problem = f"aliases that make more than {most:,} values of {most // EXPANSION:,} characters"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    known[id(node)] = count
+    return count
+
+
 def read(file: Path) -> dict[str, Any]:
-    """A config file. Raises InputError, with the line, where it is missing, not YAML, no mapping, or repeats a key."""
+    """A config file. Raises InputError, with the line, where it is missing, not YAML, no mapping, repeats a key, or
+    becomes huge: aliases of aliases, and merges of merges, double with every line."""
     try:
-        found = yaml.load(file.read_text(encoding="utf-8"), Loader=_Strict)
+        if file.stat().st_size > LARGEST:
+            raise ValueError(f"larger than {LARGEST:,} bytes")
+        text = file.read_text(encoding="utf-8")
+        loader = _Strict(text)
+        root = loader.get_single_node()
+        _written_out(root, EXPANSION * len(text), {})
+        found = None if root is None else loader.construct_document(root)
     except FileNotFoundError:
         raise InputError(f"{file}: no such file: give a config, such as config/paper/emu3.yaml") from None
     except yaml.MarkedYAMLError as error:

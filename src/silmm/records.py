@@ -47,6 +47,7 @@ __all__ += ["AlignStats", "PairStats", "QuestionStats", "read_jsonl", "read_tabl
 __all__ += ["AUDIT", "BENCHMARK", "DIVERSITY", "write_table"]
 
 Row = TypeVar("Row")
+RATIO, SMALL = 100, 2**26  # a table may take so many times the size of its file, or so many bytes
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # prompt ids are parts of file names, which end at 255
 _AN_ID = "expected an id: at most 100 letters, digits, '.', '_' and '-', the first a letter or a digit"
 
@@ -70,19 +71,49 @@ def write_table(path: Path, columns: Mapping[str, Any] | pa.Table, schema: Table
 
 
 def read_table(path: Path, schema: Table) -> pa.Table:
-    """The checked table; RecordError when the file is missing, damaged, or breaks the schema."""
+    """The checked table; RecordError when the file is missing, damaged, breaks the schema, or would be huge in memory:
+    at most RATIO times the file's size, or SMALL bytes, by what its footer says."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     hint = _hint(schema.stage)
     _refuse_no_file(path, schema.stage)
     try:
+        _check_size(path)
         table = pq.read_table(path, partitioning=None)
         table.validate(full=True)  # texts are UTF-8
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path}: not a readable parquet file ({_line(error)}){hint}") from error
     _check_table(path, table, schema, hint)
     return table
+
+
+def _check_size(path: Path) -> None:
+    """ValueError where a parquet file would take too much memory: pages are compressed, a million equal values take a
+    few bytes, and a long text may be there once and in every row."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    footer, size = pq.read_metadata(path), path.stat().st_size
+    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    unpacked = sum(chunk.total_uncompressed_size for chunk in chunks)
+    values = max(sum(chunk.num_values for chunk in chunks), footer.num_rows * footer.num_columns)
+    most = max(SMALL, RATIO * size)
+    if max(unpacked, 8 * values) > most:
+        found = f"{size:,} bytes that become {max(unpacked, 8 * values):,} in memory"
+        raise ValueError(f"{found}: expected at most {most:,}")
+    columns = [footer.schema.column(i) for i in range(footer.num_columns)]
+    texts = [column.name for column in columns if column.physical_type == "BYTE_ARRAY"]
+    if texts and footer.num_rows * unpacked > most:  # the longest that they could be: so how long are they?
+        table = pq.read_table(path, columns=texts, read_dictionary=texts, partitioning=None)
+        total = 0
+        for column in table.columns:
+            for chunk in column.chunks:
+                lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
+                total += pc.sum(lengths.cast("int64")).as_py() or 0
+        if total > most:
+            raise ValueError(f"{size:,} bytes that become {total:,} of text: expected at most {most:,}")
 
 
 def gather(shards: Sequence[Path], out: Path, schema: Table = SCORES) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+MOST = 10_000_000  # of whatever a whole number counts, where a field says no less: a slip of the keyboard is beyond
+
 
 def _doc(default: Any, text: str, **limits: Any) -> Any:
     """A field with its help text and, where given, its limits (`low`, `above`, `high`, `choices`); `result=False` where
@@ -26,14 +28,14 @@ class Pretrain:
     steps: int = _doc(1500, "optimiser steps of the first phase, which teaches to look", low=1)
     paint_steps: int = _doc(1400, "optimiser steps of the second phase, which teaches to draw", low=0)
     vq_steps: int = _doc(1200, "optimiser steps of the visual tokenizer", low=1)
-    width: int = _doc(96, "hidden width of the transformer", low=8)
-    layers: int = _doc(4, "decoder layers", low=1)
-    heads: int = _doc(4, "attention heads", low=1)
-    codes: int = _doc(224, "codebook entries of the visual tokenizer", low=2)
+    width: int = _doc(96, "hidden width of the transformer", low=8, high=65_536)
+    layers: int = _doc(4, "decoder layers", low=1, high=1000)
+    heads: int = _doc(4, "attention heads", low=1, high=1000)
+    codes: int = _doc(224, "codebook entries of the visual tokenizer", low=2, high=1_000_000)
     lr: float = _doc(3e-3, "peak learning rate", above=0.0)
     spoil_steps: int = _doc(120, "continuous: optimiser steps on wrong captions, after all others", low=0)
-    queries: int = _doc(8, "continuous: dream queries", low=1)
-    blocks: int = _doc(2, "continuous: transformer blocks of the flow decoder", low=1)
+    queries: int = _doc(8, "continuous: dream queries", low=1, high=1000)
+    blocks: int = _doc(2, "continuous: transformer blocks of the flow decoder", low=1, high=1000)
     spoiled: float = _doc(
         0.15, "share of captions with one wrong word late in the second phase: an imperfect painter", low=0.0, high=1.0
     )
@@ -89,7 +91,7 @@ class Prompts:
 class Images:
     """Step 2: N diverse images a prompt, by nucleus sampling (discrete) or DivDrop (continuous)."""
 
-    n: int = _doc(8, "images per prompt", low=2)
+    n: int = _doc(8, "images per prompt", low=2, high=10_000)
     temperature: float = _doc(1.0, "discrete: sampling temperature", low=0.01)
     top_p: float = _doc(
         0.999, "discrete: nucleus, smallest set of tokens whose probability reaches top_p", above=0.0, high=1.0
@@ -252,6 +254,8 @@ def check(settings: Any) -> None:
             raise ValueError(f"{stage}.{f.name} is {value}: must be a finite number")
         if choices and value not in choices:
             raise ValueError(f"{stage}.{f.name} is {value!r}: choose one of {', '.join(choices)}")
+        if high is None and type(value) is int:
+            high = MOST
         if low is not None and value < low:
             raise ValueError(f"{stage}.{f.name} is {value}: must be at least {low}")
         if above is not None and value <= above:

@@ -7,6 +7,7 @@ import json
 import math
 import types
 import typing
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -44,8 +45,8 @@ def loads(text: str) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise RecordError(f"key {short(next(key for key in keys if keys.count(key) > 1))} is there twice")
+        times = Counter(key for key, _ in pairs)
+        raise RecordError(f"key {short(next(key for key, n in times.items() if n > 1))} is there twice")
     return made
 
 

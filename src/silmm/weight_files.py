@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
 from silmm.errors import InputError
+from silmm.model_sizes import check_counts
 from silmm.typed_json import loads, short
 
 INDEX = "model.safetensors.index.json"
@@ -27,6 +30,7 @@ def read_config(folder: Path, family: str) -> dict[str, Any]:
         raise InputError(f"{file}: not JSON ({error}): download it again") from None
     if not isinstance(config, dict):
         raise InputError(f"{file}: not a JSON object: download it again")
+    check_counts(file, config, None)
     return config
 
 
@@ -70,6 +74,8 @@ def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
                 if not _is_tensor(entry):
                     raise ValueError(f"{short(name)} is {short(entry)}")
             data = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+            if sum(entry["data_offsets"][1] - entry["data_offsets"][0] for entry in header.values()) != data:
+                raise ValueError("tensors overlap, or leave gaps")
         except (ValueError, AttributeError, KeyError, TypeError) as error:
             raise InputError(f"{file}: not a safetensors file ({error}): download it again") from None
     if size != 8 + length + data:
@@ -80,10 +86,15 @@ def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
 
 
 def _is_tensor(entry: dict[str, Any]) -> bool:
-    """Whether an entry of a header says what a tensor is: its dtype, its shape, and where it starts and ends."""
+    """Whether an entry of a header says what a tensor is: its dtype, its shape, and where it starts and ends, with room
+    for as many numbers as the shape says."""
     numbers = [*entry["shape"], *entry["data_offsets"]]
     whole = all(type(number) is int and number >= 0 for number in numbers)
-    return whole and type(entry["dtype"]) is str and len(entry["data_offsets"]) == 2
+    if not whole or type(entry["dtype"]) is not str or len(entry["data_offsets"]) != 2:
+        return False
+    start, end = entry["data_offsets"]
+    bits = re.search(r"\d+", entry["dtype"])  # F32, BF16, F8_E4M3, I64; BOOL has a byte
+    return math.prod(entry["shape"]) * (int(bits[0]) if bits else 8) == 8 * (end - start)
 
 
 def read_index(file: Path) -> dict[str, str]:

@@ -107,7 +107,13 @@ def load(folder: Path, mark: str) -> tuple[int, dict[str, Any]] | None:
         with safe_open(folder / FILE, "pt") as file:
             note = json.loads(file.metadata()["note"])
             mark_there, step = note["fingerprint"], int(note["step"])
-            state = _put_back(note["state"], file.get_tensor)
+            left = set(file.keys())
+
+            def tensor(name: str) -> torch.Tensor:
+                left.remove(name)  # each is there once: a note of a few bytes cannot ask for one many times
+                return file.get_tensor(name)
+
+            state = _put_back(note["state"], tensor)
     except Exception as error:  # a damaged file can raise nearly anything
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{folder}: damaged training state ({reason}): remove this folder to start anew") from error

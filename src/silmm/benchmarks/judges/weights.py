@@ -11,6 +11,8 @@ import torch
 
 from silmm.benchmarks.judges.numbers import finite_weights
 from silmm.errors import InputError
+from silmm.model_sizes import check_counts, on_meta
+from silmm.weight_files import read_config, read_header, weight_files
 from silmm.whole_weights import refuse_unfit
 
 # Buffers that older versions of transformers saved and newer ones compute: no weights.
@@ -27,6 +29,7 @@ def load_model(kind: Any, folder: Path, device: torch.device, *, unused: str = "
 
     Raises InputError where other weights are missing, unexpected, misshapen, or no numbers.
     """
+    _check_config(kind, folder)
     try:
         model, found = kind.from_pretrained(
             folder, dtype=torch.float32 if device.type == "cpu" else "auto", use_safetensors=True,
@@ -41,6 +44,23 @@ def load_model(kind: Any, folder: Path, device: torch.device, *, unused: str = "
     model = model.to(device).requires_grad_(False).eval()
     finite_weights(model, str(folder))
     return model
+
+
+def _check_config(kind: Any, folder: Path) -> None:
+    """InputError where config.json is that of a larger model than the files hold, or of none."""
+    file = folder / "config.json"
+    headers = [read_header(weights)[0] for weights in weight_files(folder)]
+    held = {name: tuple(entry["shape"]) for header in headers for name, entry in header.items()}
+    check_counts(file, read_config(folder, kind.__name__), held)
+    try:
+        config = kind.config_class.from_pretrained(folder, local_files_only=True)
+        with on_meta(file, held):
+            kind(config)
+    except InputError:
+        raise
+    except Exception as error:  # as above
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{file}: not a config of {kind.__name__} ({reason}): download it again") from error
 
 
 def load_part(kind: Any, folder: Path, **changed: Any) -> Any:

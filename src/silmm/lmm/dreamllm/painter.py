@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from silmm.errors import InputError
 from silmm.lmm.dreamllm.projector import Projector
 from silmm.lmm.hf.pickled import Shapes, fill, same_weights
+from silmm.model_sizes import check_counts, on_meta
 from silmm.rng import torch_seed
 from silmm.typed_json import loads
 
@@ -38,6 +39,8 @@ class Painter(nn.Module):
         try:
             self.unet = UNet2DConditionModel.from_config(unet)
             self.vae = AutoencoderKL.from_config(vae)
+        except InputError:
+            raise
         except Exception as error:  # of many kinds: diffusers hands the fields to each block
             reason = " ".join(str(error).split())
             raise InputError(f"{folder}: a config that diffusers cannot use ({reason}): {TAKE}") from error
@@ -109,6 +112,7 @@ def read_config(file: Path) -> dict[str, Any]:
         raise InputError(f"{file}: not JSON ({error}): download it again") from None
     if not isinstance(fields, dict):
         raise InputError(f"{file}: not a JSON object: download it again")
+    check_counts(file, fields, None)
     return fields
 
 
@@ -127,17 +131,18 @@ def _scheduler(file: Path, fields: Mapping[str, Any]) -> Any:
 
 def check(file: Path, found: Shapes, folder: Path, width: int) -> None:
     """Raise InputError where the file's weights do not fit the pipeline's configs, and features of `width`."""
-    same_weights(file, found, {name: tuple(t.shape) for name, t in empty(folder, width).state_dict().items()})
+    same_weights(file, found, {name: tuple(t.shape) for name, t in empty(folder, width, found).state_dict().items()})
 
 
 def load(file: Path, tensors: Mapping[str, Tensor], folder: Path, width: int) -> Painter:
     """The module with these weights. Raises InputError where they are not whole."""
-    painter = empty(folder, width)
+    painter = empty(folder, width, {name: tuple(t.shape) for name, t in tensors.items()})
     fill(painter, tensors, file)
     return painter
 
 
-def empty(folder: Path, width: int) -> Painter:
-    """Without memory for its weights. Raises InputError where a config is missing or will not do."""
-    with torch.device("meta"):
+def empty(folder: Path, width: int, held: Shapes | None = None) -> Painter:
+    """Without memory for its weights, whose shapes are `held` if they are there. Raises InputError where a config is
+    missing, will not do, or is that of a larger one."""
+    with on_meta(folder / CONFIGS[0], held):
         return Painter(folder, width)

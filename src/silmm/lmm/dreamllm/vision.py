@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from silmm.errors import InputError
 from silmm.lmm.dreamllm.projector import Projector
 from silmm.lmm.hf.pickled import Shapes, fill, same_weights
+from silmm.model_sizes import on_meta
 
 FILE = "clip_vision_embedding.bin"
 HEAD = 64  # channels of a head, in every published CLIP; weights do not tell it
@@ -57,7 +57,7 @@ def check(file: Path, found: Shapes, width: int, layer: int) -> None:
     config = _config(file, _renamed(found))
     if not -config.num_hidden_layers - 1 <= layer <= config.num_hidden_layers:
         raise InputError(f"{file}: select_layer is {layer}, but it has {config.num_hidden_layers} layers")
-    with torch.device("meta"):
+    with on_meta(file, found):
         empty = Vision(config, width, layer)
     same_weights(file, _renamed(found), {name: tuple(t.shape) for name, t in empty.state_dict().items()})
 

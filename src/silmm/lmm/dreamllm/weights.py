@@ -21,6 +21,7 @@ from silmm.lmm.dreamllm.vision import Vision
 from silmm.lmm.hf import folder as folders
 from silmm.lmm.hf.pickled import read_state, same_weights, shapes_of
 from silmm.lmm.hf.text import TextModel
+from silmm.model_sizes import on_meta
 
 QUERIES, QUERIES_KEY = "dream_embedding.bin", "dream_queries"
 PLUGINS = (QUERIES, vision.FILE, painter.FILE)
@@ -73,7 +74,7 @@ def skeleton(folder: Path) -> Any:
     """The language model on torch's meta device."""
     from transformers import LlamaForCausalLM
 
-    with torch.device("meta"):
+    with on_meta(folder / "config.json", folders.held(folder)):
         return LlamaForCausalLM(configs.llama(folder))
 
 

@@ -19,8 +19,9 @@ from silmm.lmm.emu3 import names, original
 from silmm.lmm.emu3.tokenizer import cut_as_published
 from silmm.lmm.hf import original as publishers
 from silmm.lmm.hf.choice import head_rows
-from silmm.lmm.hf.folder import weight_files
+from silmm.lmm.hf.folder import held, weight_files
 from silmm.lmm.hf.text import TextModel
+from silmm.model_sizes import on_meta
 from silmm.whole_weights import refuse_unfit
 
 CLASS = "Emu3ForConditionalGeneration"
@@ -86,16 +87,18 @@ def read_config(folder: Path) -> Any:
 
 
 def skeleton(folder: Path) -> Any:
-    """The model without memory for its weights, on torch's meta device."""
+    """The model without memory for its weights, on torch's meta device. Raises InputError where they are of a
+    smaller one."""
     from transformers import Emu3ForConditionalGeneration
 
-    with torch.device("meta"):
+    with on_meta(folder / "config.json", held(folder)):
         return Emu3ForConditionalGeneration(read_config(folder))
 
 
 def _load_model(folder: Path, dtype: str) -> Any:
     from transformers import Emu3ForConditionalGeneration
 
+    skeleton(folder)  # which refuses a larger one: what the files lack would be made here, at any size
     if sources := original.sources(folder):
         model = publishers.empty(Emu3ForConditionalGeneration, original.config(folder), dtype)
         model.model.vqmodel.float()

@@ -160,6 +160,7 @@ def read(folder: Path) -> Settings:
                 f"{path}: other weights than {file} was made with (fingerprint {found}, expected"
                 f" {settings.fingerprint.get(role)}): give those, or adopt these anew"
             )
+    lora.check_rank(folder, settings.rank)
     return settings
 
 

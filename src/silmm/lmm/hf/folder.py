@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from silmm.errors import InputError
+from silmm.model_sizes import check_counts
 from silmm.weight_files import INDEX as INDEX
 from silmm.weight_files import PICKLED_INDEX, read_index
 from silmm.weight_files import SINGLE as SINGLE
@@ -63,7 +64,17 @@ def check(folder: Path, *, family: str, model_type: str, pickled: bool = False) 
             f"{folder / promised[lost[0]]}: lacks {lost[0]}, which {named} says it holds: the files are of different"
             " downloads; download the folder again"
         )
+    check_counts(folder / "config.json", config, {name: shape for name, (_, shape) in tensors.items()})
     return Weights(config, tensors, files)
+
+
+def held(folder: Path) -> dict[str, tuple[int, ...]] | None:
+    """Shapes of the weights in a folder, by name; None where they are not there, or not whole."""
+    try:
+        files = weight_files(folder, pickled=True)
+        return {name: shape for file in files for name, (_, shape) in _read_shapes(file).items()}
+    except InputError:
+        return None
 
 
 def _read_shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -17,6 +17,7 @@ from silmm import tensor_files
 from silmm.errors import InputError
 from silmm.tensor_files import saving
 from silmm.typed_json import loads
+from silmm.weight_files import read_header
 from silmm.whole_weights import differences, listed
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # peft's own names
@@ -108,6 +109,17 @@ def restore(model: Any, folder: Path) -> None:
     if problems := differences({name: tuple(t.shape) for name, t in kept.items()}, shapes):
         raise InputError(f"{folder / WEIGHTS}: {listed(problems)}: the adapter is of another model")
     _put(model, kept)
+
+
+def check_rank(folder: Path, rank: int) -> None:
+    """InputError where the header of a folder's LoRA says another rank than this one: `attach` makes room for it before
+    `restore` looks."""
+    file = folder / WEIGHTS
+    if not file.is_file():
+        raise InputError(f"{file}: no such file: {folder} is not whole")
+    for name, entry in read_header(file)[0].items():
+        if ".lora_A." in name and len(entry["shape"]) == 2 and entry["shape"][0] != rank:
+            raise InputError(f"{file}: r is {entry['shape'][0]}, but config.json beside it says {rank}")
 
 
 def _put(model: Any, tensors: dict[str, Tensor]) -> None:

@@ -12,14 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from silmm.errors import InputError
+from silmm.typed_json import short
 from silmm.whole_weights import Shapes as Shapes
 from silmm.whole_weights import differences, listed
+
+SHARED = 2  # tensors that share their numbers with others: of so many times the file's size together
 
 
 def read_state(file: Path, *, meta: bool = False) -> dict[str, Tensor]:
     """The tensors of a file by name, on the CPU, mapped from the disk where torch can; `meta`: only their shapes.
 
-    Raises InputError where there is no such file, it is not whole, or holds something else.
+    Raises InputError where there is no such file, it is not whole, holds something else, or would unpack to more than
+    it is: torch never compresses, and its tensors may share memory, but no number stands for many.
     """
     if not file.is_file():
         unfinished = any(file.parent.rglob("*.incomplete"))
@@ -27,16 +31,31 @@ def read_state(file: Path, *, meta: bool = False) -> dict[str, Tensor]:
         raise InputError(f"{file}: no such file{more}")
     mapped = zipfile.is_zipfile(file)  # torch's older format is not
     try:
+        if mapped:
+            _check_archive(file)
         found = torch.load(file, map_location="meta" if meta else "cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0]
         raise InputError(f"{file}: not a file of tensors alone ({reason}): take the published one") from None
-    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, MemoryError, RecursionError, zipfile.BadZipFile) as error:
         reason = str(error).split("\n")[0]
         raise InputError(f"{file}: not a whole file of weights ({reason}): download it again") from None
     if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise InputError(f"{file}: no tensors by name, but a {type(found).__name__}: take the published one")
+    size, claimed = file.stat().st_size, [tensor.numel() * tensor.element_size() for tensor in found.values()]
+    if any(number > size for number in claimed) or sum(claimed) > SHARED * size:
+        raise InputError(f"{file}: {size:,} bytes that claim tensors of {sum(claimed):,}: take the published one")
     return dict(found)
+
+
+def _check_archive(file: Path) -> None:
+    """ValueError for an archive whose members would unpack to more than it is, or share bytes."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    if packed := [member for member in members if member.compress_type != zipfile.ZIP_STORED]:
+        raise ValueError(f"{short(packed[0].filename)} is compressed, as torch never writes it")
+    if (total := sum(member.file_size for member in members)) > file.stat().st_size:
+        raise ValueError(f"its members claim {total:,} bytes")
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

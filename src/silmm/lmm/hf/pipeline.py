@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from silmm.errors import InputError
 from silmm.lmm.hf.folder import fingerprint_of, read_header
+from silmm.model_sizes import check_counts, on_meta
 from silmm.typed_json import loads, short
 from silmm.whole_weights import refuse_unfit
 
@@ -49,26 +50,30 @@ def read_configs(folder: Path, *, family: str, pipeline: str, parts: Parts) -> d
     for part, made in named.items():  # diffusers imports what stands here
         if isinstance(made, list) and (made[:1] or [None])[0] not in LIBRARIES:
             raise InputError(f"{folder / INDEX}: {short(part)} is of {short(made)}: take the published pipeline")
+    for file in sorted(folder.glob("[!.]*/scheduler_config.json")):
+        check_counts(file, _read_json(file), None)
     return {part: _read_json(folder / part / "config.json") for part in parts}
 
 
 def empty(folder: Path, configs: Mapping[str, Mapping[str, Any]], parts: Parts) -> dict[str, torch.nn.Module]:
     """The parts with weights as their configs say, on torch's meta device. Raises InputError where a config will not
     do."""
-    import torch
-
     made = {}
     for part, (module, name) in parts.items():
         kind: Any = getattr(importlib.import_module(module), name)
+        file = folder / part / "config.json"
+        check_counts(file, configs[part], None)
         try:
-            with torch.device("meta"):
+            with on_meta(file, None):
                 if _library(module) == "diffusers":
                     made[part] = kind.from_config(dict(configs[part]))
                 else:
                     made[part] = kind(kind.config_class(**configs[part]))
+        except InputError:
+            raise
         except Exception as error:  # of many kinds: each class has its own fields
             reason = " ".join(str(error).split())
-            raise InputError(f"{folder / part / 'config.json'}: not a config of {name} ({reason})") from error
+            raise InputError(f"{file}: not a config of {name} ({reason})") from error
     return made
 
 
@@ -111,12 +116,34 @@ def _load_part(folder: Path, module: str, name: str, dtype: str) -> torch.nn.Mod
     import torch
 
     kind = {"diffusers": "torch_dtype", "transformers": "dtype"}[_library(module)]
-    model, found = getattr(importlib.import_module(module), name).from_pretrained(
+    made = getattr(importlib.import_module(module), name)
+    _check_config(folder, _library(module), made)
+    model, found = made.from_pretrained(
         folder, use_safetensors=True, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True,
         **{kind: getattr(torch, dtype)},
     )  # fmt: skip
     refuse_unfit(folder, found, name, ignored=COUNTED)
     return model.requires_grad_(False).eval()
+
+
+def _check_config(folder: Path, library: str, kind: Any) -> None:
+    """InputError where config.json is that of a larger model than the files hold, or of none."""
+    file = folder / "config.json"
+    headers = [read_header(weights)[0] for weights in _files(folder, WEIGHTS[library])]
+    held = {name: tuple(entry["shape"]) for header in headers for name, entry in header.items()}
+    fields = _read_json(file)
+    check_counts(file, fields, held)
+    try:
+        with on_meta(file, held):
+            if library == "diffusers":
+                kind.from_config(fields)
+            else:
+                kind(kind.config_class.from_pretrained(folder, local_files_only=True))
+    except InputError:
+        raise
+    except Exception as error:  # of many kinds: both libraries validate fields, and hand them to each block
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{file}: not a config of {kind.__name__} ({reason}): download it again") from error
 
 
 def _library(module: str) -> str:

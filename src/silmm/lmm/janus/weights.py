@@ -9,8 +9,10 @@ import torch
 
 from silmm.errors import InputError
 from silmm.lmm.hf import original as publishers
+from silmm.lmm.hf.folder import held
 from silmm.lmm.hf.text import TextModel
 from silmm.lmm.janus import layout, original
+from silmm.model_sizes import on_meta
 from silmm.typed_json import loads
 from silmm.whole_weights import refuse_unfit
 
@@ -100,16 +102,18 @@ def read_config(folder: Path) -> Any:
 
 
 def skeleton(folder: Path) -> Any:
-    """The model without memory for its weights, on torch's meta device."""
+    """The model without memory for its weights, on torch's meta device. Raises InputError where they are of a
+    smaller one."""
     from transformers.models.janus.modeling_janus import JanusForConditionalGeneration
 
-    with torch.device("meta"):
+    with on_meta(folder / "config.json", held(folder)):
         return JanusForConditionalGeneration(read_config(folder))
 
 
 def _load_model(folder: Path, dtype: str) -> Any:
     from transformers.models.janus.modeling_janus import JanusForConditionalGeneration
 
+    skeleton(folder)  # which refuses a larger one: what the files lack would be made here, at any size
     if sources := original.sources(folder):
         model = publishers.empty(JanusForConditionalGeneration, original.config(folder), dtype)
         publishers.fill(model, sources)

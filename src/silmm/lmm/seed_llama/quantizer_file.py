@@ -133,7 +133,8 @@ def _sizes(found: dict[str, Tensor], file: Path, seeing: Path) -> Sizes:
         return tuple(found[name].shape)
 
     def count(prefix: str) -> int:
-        return 1 + max((int(m[1]) for n in found if (m := re.match(re.escape(prefix) + r"\.(\d+)\.", n))), default=-1)
+        at = [int(m[1]) for n in found if (m := re.match(re.escape(prefix) + r"\.(\d{1,9})\.", n))]
+        return min(1 + max(at, default=-1), len(found))  # a name may say any number: shapes are made for so many
 
     layer = "Qformer.bert.encoder.layer"
     looking = sorted({int(n.split(".")[4]) for n in found if n.startswith(layer) and ".crossattention." in n})

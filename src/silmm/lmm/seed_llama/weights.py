@@ -10,10 +10,11 @@ from torch import Tensor
 
 from silmm.errors import InputError
 from silmm.lmm.hf.choice import head_rows
-from silmm.lmm.hf.folder import weight_files
+from silmm.lmm.hf.folder import held, weight_files
 from silmm.lmm.hf.text import TextModel
 from silmm.lmm.seed_llama import names
 from silmm.lmm.seed_llama.quantizer_file import Sizes
+from silmm.model_sizes import on_meta
 from silmm.whole_weights import refuse_unfit
 
 CLASS = "LlamaForCausalLM"
@@ -48,10 +49,11 @@ def load(
 
 
 def skeleton(folder: Path) -> Any:
-    """The language model without memory for its weights, on torch's meta device."""
+    """The language model without memory for its weights, on torch's meta device. Raises InputError where they are of a
+    smaller one."""
     from transformers import LlamaForCausalLM
 
-    with torch.device("meta"):
+    with on_meta(folder / "config.json", held(folder)):
         return LlamaForCausalLM(read_config(folder))
 
 
@@ -69,6 +71,7 @@ def read_config(folder: Path) -> Any:
 def _load_model(folder: Path, dtype: str) -> Any:
     from transformers import LlamaForCausalLM
 
+    skeleton(folder)  # which refuses a larger one: what the files lack would be made here, at any size
     safe = weight_files(folder, pickled=True)[0].suffix == ".safetensors"
     model, found = LlamaForCausalLM.from_pretrained(
         folder, dtype=dtype, attn_implementation="sdpa", use_safetensors=safe, weights_only=True, local_files_only=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from silmm.lmm.shapeworld.base import ShapeWorldLMM
 from silmm.lmm.shapeworld.lmm import DiscreteLMM
 from silmm.lmm.shapeworld.model import ShapeWorldLlama
 from silmm.lmm.shapeworld.vq import VQTokenizer
+from silmm.model_sizes import check_counts, on_meta
 from silmm.tensor_files import saving
-from silmm.typed_json import short
+from silmm.typed_json import loads, short
+from silmm.weight_files import read_header
 from silmm.whole_weights import differences, listed
 
 FAMILY = "shapeworld_discrete"
@@ -75,19 +78,53 @@ def load_shared(folder: Path, *others: str) -> tuple[ShapeWorldLlama, VQTokenize
         vocab = vocabulary.load(folder)
     except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
         raise InputError(f"{folder / 'tokenizer.json'}: not a tokenizer of silmm ({short(error)}); {AGAIN}") from error
-    try:
-        config = LlamaConfig.from_pretrained(folder, attn_implementation="sdpa", local_files_only=True)
-        model = ShapeWorldLlama(config)
-    except Exception as error:  # transformers, huggingface_hub and torch have their own classes for a wrong field
-        raise InputError(f"{folder / 'config.json'}: not the config of a Llama ({short(error)}); {AGAIN}") from error
+    config = _config(folder)
     if config.vocab_size != len(vocab):
         raise InputError(
             f"{folder}: config.json has vocab_size {config.vocab_size}, tokenizer.json {len(vocab)} tokens; {AGAIN}"
         )
+    model = ShapeWorldLlama(config)
     fill(model, folder / "model.safetensors")
+    visual = folder / "visual_tokenizer.safetensors"
+    check_shapes(lambda: VQTokenizer(vocab.n_visual), folder / "tokenizer.json", visual)
     tokenizer = VQTokenizer(vocab.n_visual)
-    fill(tokenizer, folder / "visual_tokenizer.safetensors")
+    fill(tokenizer, visual)
     return model.eval(), tokenizer.eval().requires_grad_(False), vocab
+
+
+def _config(folder: Path) -> LlamaConfig:
+    """config.json, of a transformer whose weights have the shapes of model.safetensors: what it leaves out takes
+    transformers' defaults, which are a model of billions. Raises InputError for any other."""
+    file, weights = folder / "config.json", folder / "model.safetensors"
+    held = _shapes(weights)
+    try:
+        check_counts(file, loads(file.read_text(encoding="utf-8")), held)
+        config = LlamaConfig.from_pretrained(folder, attn_implementation="sdpa", local_files_only=True)
+        check_shapes(lambda: ShapeWorldLlama(config), file, weights)
+    except InputError:
+        raise
+    except Exception as error:  # transformers, huggingface_hub and torch have their own classes for a wrong field
+        raise InputError(f"{file}: not the config of a Llama ({short(error)}); {AGAIN}") from error
+    return config
+
+
+def check_shapes(make: Callable[[], torch.nn.Module], config: Path, file: Path, hint: str = "") -> None:
+    """InputError where the module that `make` makes by `config` is not that of the weights in `file`, by the shapes in
+    its header; nothing is allocated. `hint`: what to do then."""
+    held = _shapes(file)
+    with on_meta(config, held):
+        module = make()
+    own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    if problems := differences(held, own):
+        raise InputError(f"{file}: {listed(problems, most=5)}: {hint or AGAIN}")
+
+
+def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    try:
+        return {name: tuple(entry["shape"]) for name, entry in read_header(file)[0].items()}
+    except InputError as error:
+        reason = str(error).removeprefix(f"{file}: ").rpartition(": ")[0]
+        raise InputError(f"{file}: not a whole safetensors file ({reason}): {AGAIN}") from None
 
 
 def fill(module: torch.nn.Module, file: Path, hint: str = "") -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from silmm.errors import InputError
-from silmm.lmm.shapeworld.checkpoint import fill, load_shared, save_shared, save_weights
+from silmm.lmm.shapeworld.checkpoint import check_shapes, fill, load_shared, save_shared, save_weights
 from silmm.lmm.shapeworld.continuous import ContinuousLMM
 from silmm.lmm.shapeworld.dream import DreamQueries
 from silmm.lmm.shapeworld.flow import FlowDecoder
 from silmm.typed_json import loads
 
 FAMILY = "shapeworld_continuous"
+_OTHER = "made by another version: re-run silmm pretrain"
 _CARD = """# A continuous ShapeWorld LMM
 
 Made by silmm: a tiny `LlamaForCausalLM` over words and visual tokens that looks, asks and writes in ShapeWorld, and
@@ -43,13 +44,22 @@ def load(folder: Path) -> ContinuousLMM:
     cells, width, blocks, heads = (_number(folder, shape, name) for name in ("cells", "width", "blocks", "heads"))
     if width % (2 * heads):
         raise InputError(f"{folder / 'config.json'}: flow_decoder's width is {width}: not a multiple of 2 x heads")
-    queries = DreamQueries(n_queries, model.config.hidden_size)
+    file = folder / "config.json"
+
+    def new_queries() -> DreamQueries:
+        return DreamQueries(n_queries, model.config.hidden_size)
+
+    def new_decoder() -> FlowDecoder:
+        return FlowDecoder(
+            cells, tokenizer.codebook.shape[1], features=model.config.hidden_size, queries=n_queries, width=width,
+            blocks=blocks, heads=heads,
+        )  # fmt: skip
+
+    check_shapes(new_queries, file, folder / "dream_queries.safetensors")
+    check_shapes(new_decoder, file, folder / "flow_decoder.safetensors", _OTHER)
+    queries, decoder = new_queries(), new_decoder()
     fill(queries, folder / "dream_queries.safetensors")
-    decoder = FlowDecoder(
-        cells, tokenizer.codebook.shape[1], features=model.config.hidden_size, queries=n_queries, width=width,
-        blocks=blocks, heads=heads,
-    )  # fmt: skip
-    fill(decoder, folder / "flow_decoder.safetensors", "made by another version: re-run silmm pretrain")
+    fill(decoder, folder / "flow_decoder.safetensors", _OTHER)
     return ContinuousLMM(model, queries.eval(), decoder.eval().requires_grad_(False), tokenizer, vocab)
 
 
