@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,10 +37,11 @@ def with_spaces(model: bytes) -> bytes:
     and with the lowest of scores, so that they are merged last."""
     from sentencepiece import sentencepiece_model_pb2 as protobuf
 
-    read = protobuf.ModelProto.FromString(model)
+    proto: Any = protobuf.ModelProto  # type: ignore[attr-defined]  # made when it is imported
+    read = proto.FromString(model)
     pieces = list(read.pieces)
-    behind = 1 + max(i for i, piece in enumerate(pieces) if piece.type == protobuf.ModelProto.SentencePiece.BYTE)
-    more = [protobuf.ModelProto.SentencePiece(piece=SPACE * n, score=-1e9) for n in (2, 4)]
+    behind = 1 + max(i for i, piece in enumerate(pieces) if piece.type == proto.SentencePiece.BYTE)
+    more = [proto.SentencePiece(piece=SPACE * n, score=-1e9) for n in (2, 4)]
     del read.pieces[:]
     read.pieces.extend([*pieces[:behind], *more, *pieces[behind:]])
     return read.SerializeToString(deterministic=True)

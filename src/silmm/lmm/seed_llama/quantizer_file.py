@@ -80,7 +80,9 @@ def read(folder: Path) -> Found:
     seeing = list(stored)[-1]  # the file that has the vision encoder
     sizes = _sizes({name: tensor for state in stored.values() for name, tensor in state.items()}, file, seeing)
     _check_sizes(sizes, file, seeing)
-    wanted, tensors, unused = shapes(sizes), {}, {}
+    wanted = shapes(sizes)
+    tensors: dict[str, Any] = {}
+    unused: dict[Path, list[str]] = {}
     for where, state in stored.items():
         prefix = VISION if where == eva else ""  # which EVA's own file has not in its names
         needed = {n: s for n, s in wanted.items() if len(stored) == 1 or n.startswith(VISION) == (where == eva)}
