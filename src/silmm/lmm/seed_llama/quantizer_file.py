@@ -81,7 +81,7 @@ def read(folder: Path) -> Found:
     sizes = _sizes({name: tensor for state in stored.values() for name, tensor in state.items()}, file, seeing)
     _check_sizes(sizes, file, seeing)
     wanted = shapes(sizes)
-    tensors: dict[str, Any] = {}
+    tensors: dict[str, Tensor] = {}
     unused: dict[Path, list[str]] = {}
     for where, state in stored.items():
         prefix = VISION if where == eva else ""  # which EVA's own file has not in its names
