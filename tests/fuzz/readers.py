@@ -85,7 +85,7 @@ def readers(made: Files, ckpt: Path, tmp: Path) -> Iterator[tuple[str, Reader]]:
     yield "representations", Reader(lambda file: read_shard(images), content, images / "representations.safetensors")
     names = read_table(shard / "index.parquet", INDEX)["file"].to_pylist()
     zipped = changed_bytes([(shard / "pictures.zip").read_bytes()])
-    yield "pictures", Reader(lambda file: read_pictures(images, names), zipped, images / "pictures.zip")
+    yield "pictures", Reader(lambda file: list(read_pictures(images, names)), zipped, images / "pictures.zip")
     yield from _configs(tmp)
     yield from _checkpoints(ckpt, tmp)
     yield from _texts(tmp)
