@@ -56,7 +56,7 @@ def draw(results: Results, out: Path) -> None:
         data = numbers(results, lmm)
         tables.append(data)
         _gains(line[0], data, f"{lmm} LMM: gain over the base, points (core)")
-        _bars(line[1], data, 100 * data.accuracy, "oracle agrees, % of decided", "{:.1f}")
+        _bars(line[1], data, 100 * data.accuracy, "right, % of decided", "{:.1f}")
         _bars(line[2], data, 100 * data.ties, "ties, % of pairs", "{:.1f}")
         _bars(line[3], data, data.number, "pairs", "{:,.0f}")
         notes += [f"{runs_note(results, lmm, 'core')}, one iteration.", _answer(lmm, data)]

@@ -276,7 +276,8 @@ def test_draw_is_checked_too(calls: Calls, inputs: dict[str, str], capsys: pytes
         (RecordError("qa.jsonl:3: not JSON"), "silmm images: error: qa.jsonl:3: not JSON"),
         (InputError("two\nlines"), "silmm images: error: two lines"),
         (FileNotFoundError(2, "No such file or directory", "a.png"), "silmm images: error: a.png: No such file"),
-        (OSError(28, "No space left on device"), "silmm images: error: out: No space left on device: make room"),
+        (OSError(28, "No space left on device"), "silmm images: error: No space left on device: make room"),
+        (OSError(28, "No space left on device", "out"), "silmm images: error: out: No space left on device: make room"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(

@@ -6,6 +6,7 @@ What is imported here decides how fast `silmm --help` answers: torch, numpy and 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import errno
 import importlib
 import os
@@ -138,7 +139,8 @@ def _writer(args: argparse.Namespace) -> AbstractContextManager[None]:
 
 def _stage(args: argparse.Namespace) -> None:
     keywords = paths_and_keys(args, STAGE_OPTIONS[args.command])
-    own = _module("lmm").sampling_of(args.ckpt) if args.command == "images" else {}
+    all_said = None not in (getattr(args, f"images.{f.name}", None) for f in dataclasses.fields(STAGES["images"]))
+    own = {} if args.command != "images" or all_said else _module("lmm").sampling_of(args.ckpt)
     settings = settings_from(args, args.command, own)
     try:
         _module(f"stages.{args.command}").run(settings, **keywords)
