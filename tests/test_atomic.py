@@ -77,7 +77,7 @@ def test_all_files_have_the_rights_that_the_umask_leaves(umask: int, tmp_path: P
         save_file(TENSORS, temporary)
     states.save(tmp_path / "state", "mark", 1, {"weights": [torch.ones(2)]})
     made = list(tmp_path.rglob("*"))
-    assert len(made) == 8
+    assert len(made) == 9
     for path in made:
         assert stat.S_IMODE(path.stat().st_mode) == (0o777 if path.is_dir() else 0o666) & ~umask, path
 

@@ -118,7 +118,7 @@ def test_every_command_is_one(path: Path, capsys: pytest.CaptureFixture[str]) ->
         elif program == "python" and words[0] != "-c":
             assert exists(words[0]), f"no {words[0]}"
         else:
-            assert program in ("python", "head", "tail", "cat", "ls", "source", "hf", "tensorboard"), (
+            assert program in ("python", "head", "tail", "cat", "ls", "source", "hf", "curl", "tensorboard"), (
                 f"what is {program}?"
             )
         for word in words:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import resource
 import shlex
@@ -77,7 +78,7 @@ def test_a_full_or_closed_disk_is_named_by_what_was_to_be_written(
 ) -> None:
     """Whatever the system names: nothing, the source of a copy, a temporary file."""
     out = tmp_path / "out"
-    for kind in (atomic.atomic_file, atomic.atomic_dir):
+    for kind in (atomic.atomic_file, functools.partial(atomic.atomic_dir, command="silmm align")):
         with pytest.raises(OSError, match=os.strerror(error)) as raised, kind(out) as temporary:
             raise OSError(error, os.strerror(error), *(name and name.format(temporary=temporary) for name in names))
         assert (raised.value.errno, raised.value.filename, raised.value.filename2) == (error, str(out), None)

@@ -245,6 +245,7 @@ def test_bad_files_are_named_and_nothing_is_written(tmp_path: Path, evaluation: 
     write_table(base.eval, {name: columns[name] for name in old.columns}, old)
     with pytest.raises(InputError, match=r"base/eval.parquet: columns are .* malformed: expected .* objects; delete"):
         summarize.run([base], out, gains)
+    base.eval.unlink()  # of other columns: it would not be written over
     base = evaluation(tmp_path / "base", 0.7)
     after = evaluation(tmp_path / "a", 0.8, arm="silmm", iteration=1, prompts=5, role="main")
     with pytest.raises(InputError, match=r"silmm iteration 1 against base: .* different prompts"):

@@ -39,6 +39,7 @@ class Policy(Writer):
         return [f"{text} {text} is a a ?" if i % 3 else text for i, text in enumerate(asked)]
 
 silmm.lmm.load = lambda folder: Policy()
+silmm.lmm.name_of = lambda folder: "discrete"
 folder = Path(sys.argv[1])
 p, qa, s = folder / "prompts.jsonl", folder / "qa.jsonl", folder / "scores.parquet"
 prompts.run(Prompts(n=24), ckpt=folder, seed=0, iteration=1, out=p, stats=folder / "prompts.stats.json")

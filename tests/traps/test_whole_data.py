@@ -83,6 +83,7 @@ class Writer:
 @pytest.mark.parametrize("n", [1, 2, BLOCK, BLOCK + 1])
 def test_as_many_prompts_are_kept_as_are_wanted(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("silmm.lmm.load", lambda folder: Writer())
+    monkeypatch.setattr("silmm.lmm.name_of", lambda folder: "discrete")
     out, stats = tmp_path / "prompts.jsonl", tmp_path / "stats.json"
     prompts_stage.run(Prompts(n=n), ckpt=tmp_path, seed=0, iteration=1, out=out, stats=stats)
     rows = read_jsonl(out, Prompt)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from silmm.arms import ADOPTED
 from silmm.errors import InputError
 from silmm.typed_json import loads, short
 
@@ -67,7 +66,7 @@ def sampling_of(folder: Path) -> Mapping[str, Any]:
     """Settings of step 2 that the LMM of a checkpoint folder is drawn with where no option says otherwise: of a
     pretrained family, the values that `Family.sampling` has a source for; ShapeWorld's LMMs have the stage's own."""
     family = family_in(folder)
-    if family not in ADOPTED:
+    if not isinstance(family, str) or family.startswith("shapeworld_"):
         return {}
     from silmm.lmm.hf.checkpoint import family_of
 

@@ -27,7 +27,7 @@ READ = {  # what an LMM of each kind reads of the way to draw
 
 def in_words(sampling: Sampling, images: str) -> str:
     """The options that draw so again, with an LMM whose images are of this kind."""
-    return " ".join(f"--{name} {getattr(sampling, name)}" for name in READ[images])
+    return " ".join(f"--{name.replace('_', '-')} {getattr(sampling, name)}" for name in READ[images])
 
 
 def sampling_of(settings: Images) -> Sampling:

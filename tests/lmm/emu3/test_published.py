@@ -50,6 +50,7 @@ def build(folder: Path, seed: int) -> None:
 def publish(folder: Path) -> None:
     """Turn it into what was published: the conversion program's tokenizer files, and its generation_config.json."""
     as_published.turn_back(folder, "float32")
+    (folder / ".silmm").unlink()
     content = as_published.read(folder / "tokenizer.json")
     content["post_processor"] = None
     as_published.write(folder / "tokenizer.json", content)

@@ -55,6 +55,7 @@ def build(folder: Path) -> None:
 def publish(folder: Path) -> None:
     """Turn it into what was published: the conversion program's generation_config.json, its time's tokenizer files."""
     as_published.turn_back(folder, "bfloat16")
+    (folder / ".silmm").unlink()
     tokenizer = as_published.read(folder / "tokenizer.json")
     ids = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
     named = {"image_token": tiny.IMAGE, "boi_token": tiny.BEGIN, "eoi_token": tiny.END}

@@ -203,7 +203,7 @@ def _card(settings: Settings) -> str:
     family = family_of(settings.family)
     listed = "\n".join(f"- {role}: {_as_code(str(settings.weights[role]))}" for role in family.roles)
     base = settings.weights[family.adapted]
-    converted = family.converted(base)
+    converted = family.converted(base) if base.is_dir() else ""
     note = (
         f"These weights are in their publisher's own layout, which transformers does not read: {converted}. The names"
         " in this adapter are transformers' own.\n\n"
