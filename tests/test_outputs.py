@@ -334,6 +334,7 @@ def inputs() -> None:
         (Path(name) / "mine").write_text("mine")
     for name in ("prompts.jsonl", "qa.jsonl", "scores.parquet", "pairs.parquet", "humans.json", "s.csv", "g.csv"):
         Path(name).write_text("{}\n")
+    Path("ckpt/config.json").write_text('{"silmm_family": "shapeworld_discrete"}')  # `draw` asks how it draws
 
 
 FOREIGN = {

@@ -221,11 +221,8 @@ def _agreement(args: argparse.Namespace) -> None:
 
 def _draw(args: argparse.Namespace) -> None:
     keywords = paths_and_keys(args, "ckpt out seed")
-    inference = _module("stages.inference")
-    inference.refuse_empty(args.prompt, "prompt", inference.EXAMPLE)
-    inference.target_of(args.out, args.best, args.n)
     settings = _sampling(args)
-    inference.draw(prompt=args.prompt, n=args.n, best=args.best, settings=settings, **keywords)
+    _module("stages.inference").draw(prompt=args.prompt, n=args.n, best=args.best, settings=settings, **keywords)
 
 
 def _benchmark_images(args: argparse.Namespace) -> None:

@@ -66,9 +66,7 @@ rule benchmark_scores:
         part=of_benchmark(lambda one: one.part()),
         judges=of_benchmark(lambda one: one.judge_options()),
         state=state_of,
-        sources=lambda wildcards: source_hash(
-            "stages.benchmark", wildcards.benchmark
-        ),
+        sources=lambda wildcards: source_hash("stages.benchmark", wildcards.benchmark),
     shell:
         "python -m silmm benchmark {wildcards.benchmark} --images {input.images} --data {params.data} {params.part}"
         " {params.judges} --lmm {wildcards.lmm}/{wildcards.policy} --out {output.scores} --state {params.state}"

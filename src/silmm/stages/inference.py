@@ -20,7 +20,7 @@ from silmm.stages import own_score, pictures, promises, worlds
 from silmm.stages.runtime import prepare
 from silmm.stages.worlds import Asked
 
-COMMAND, EXAMPLE = "silmm draw", "a red circle left of a blue square"
+COMMAND = "silmm draw"
 SCALE, TINY = 8, 64  # pictures of at most so many pixels a side are shown this much larger
 
 
@@ -40,8 +40,8 @@ def draw(
 
     Raises InputError for a prompt without a word, or that the LMM does not take, and for an `out` that is not its own.
     """
-    refuse_empty(prompt, "prompt", EXAMPLE)
-    target = target_of(out, best, n)
+    _refuse_empty(prompt, "prompt", "a red circle left of a blue square")
+    target = _target(out, best, n)
     prepare(threads)
     lmm = models.load(ckpt)
     world = worlds.of(lmm)
@@ -82,12 +82,12 @@ def _say(asked: Asked, scores: Sequence[float | None], best: int | None, whose: 
         print(f"sample {k}: self-score {score:+z.3f}" + ("  <- best" if k == best else ""))
 
 
-def refuse_empty(text: str, what: str, example: str) -> None:
+def _refuse_empty(text: str, what: str, example: str) -> None:
     if not "".join(text.split()).strip(string.punctuation):
         raise InputError(f"the {what} is empty: give one, e.g. '{example}'")
 
 
-def target_of(out: Path, best: bool, n: int) -> Path:
+def _target(out: Path, best: bool, n: int) -> Path:
     """What to write, checked before any work: a .png file for one picture, a folder for all."""
     if best or (n == 1 and not out.is_dir() and out.suffix.lower() == ".png"):
         file = out / "best.png" if out.is_dir() else out
@@ -114,7 +114,7 @@ def ask(*, ckpt: Path, image: Path, question: str, threads: int = 1) -> None:
 
     Raises InputError for a question without a word, or that the LMM does not take, and for what is no picture.
     """
-    refuse_empty(question, "question", "is there a red circle?")
+    _refuse_empty(question, "question", "is there a red circle?")
     prepare(threads)
     try:
         pixels_HWC = decode(read_file(image), AS_SEEN).pixels_HWC

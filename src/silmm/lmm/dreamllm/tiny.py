@@ -46,9 +46,9 @@ def build(out: Path, *, seed: int = 0, names: Sequence[str] = NAMES) -> None:
         torch.manual_seed(keyed.torch_seed(seed, "tiny", "dreamllm"))
         model, seeing, (unet, vae, projector) = _model(pieces, len(ids)), _vision(), _decoder()
         queries = torch.randn(1, QUERIES, WIDTH)
-    # Six times as much, as in the tiny SEED-LLaMA: what the layers add makes the leaning a smaller part of the whole.
+    # Five times as much: what the layers add makes the channel that leans a smaller part of the whole.
     words.lean(
-        model.model, model.lm_head, 6 * _leaning(pieces, model.lm_head.out_features), seeing["projector.projector"]
+        model.model, model.lm_head, 5 * _leaning(pieces, model.lm_head.out_features), seeing["projector.projector"]
     )
     with atomic_dir(out, "python -m silmm.lmm.dreamllm.tiny") as folder:
         model.save_pretrained(folder, max_shard_size="50KB")  # in shards: the published ones have several
@@ -124,7 +124,7 @@ def _leaning(pieces: Any, size: int) -> torch.Tensor:
     for texts, value in ((words.WORDS, 0.0), (words.ANSWERS, 2.0), ((",", ".", "?"), 1.5)):
         for text in texts:
             logits_V[pieces.encode(text)[-1]] = value
-    logits_V[pieces.eos_id()] = 3.3
+    logits_V[pieces.eos_id()] = 8.0
     return logits_V
 
 
