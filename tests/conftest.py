@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from .fuzz.memory import RESIDENT, most_of_all
 from .workflow.conftest import ROOT, run_snakemake
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors are slower on several threads
@@ -62,6 +64,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in set(left_out)]
 
 
+@pytest.fixture(autouse=True)
+def drill_memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No process of a drill has more than RESIDENT bytes; what the largest had stands in the drill's row."""
+    yield
+    if request.node.get_closest_marker("drill"):
+        request.node.user_properties.append(("GiB", round(most_of_all() / 2**30, 2)))
+        assert most_of_all() < RESIDENT
+
+
 class DrillReport:
     """Collects each drill's name, outcome and seconds, and the figure that it recorded (`record_property`)."""
 
@@ -71,14 +82,13 @@ class DrillReport:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Written after every drill: an interrupted run keeps those that it did."""
-        if report.when != "call" and not report.failed:
+        name, properties = report.nodeid.removeprefix("tests/"), dict(report.user_properties)
+        if report.when == "call" or (report.when == "setup" and report.failed):
+            row = {"name": name, "passed": report.passed, "seconds": round(report.duration, 1)}
+            self.rows.append(row | {"figure": properties.get("figure")})
+        elif report.when == "teardown" and self.rows and self.rows[-1]["name"] == name:
+            self.rows[-1] |= {"GiB": properties.get("GiB"), "passed": bool(self.rows[-1]["passed"]) and report.passed}
+        else:
             return
-        row = {
-            "name": report.nodeid.removeprefix("tests/"),
-            "passed": report.passed,
-            "seconds": round(report.duration, 1),
-            "figure": dict(report.user_properties).get("figure"),
-        }
-        self.rows.append(row)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.write_text(json.dumps(self.rows, indent=1) + "\n", encoding="utf-8")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-GROWTH = 512 << 20  # bytes that reading one file may take beside what the process had: libraries are loaded, too
+GROWTH, TIMES = 256 << 20, 100  # bytes that reading a file may take: so many (libraries load), and times its size
+RESIDENT = 3 << 30  # bytes that a process of the drills may have
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -39,6 +40,11 @@ def room(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, old)
+
+
+def most_of_all() -> int:
+    """The most bytes that this process, or one of those that it waited for, ever had."""
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) << 10
 
 
 def _bytes(name: str) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +14,9 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 from hypothesis import strategies as st
+from PIL import Image
 
-from silmm import arms, config_files
+from silmm import arms, config_files, picture_reader
 from silmm import lmm as models
 from silmm.align import state
 from silmm.benchmarks import geneval2, pictures
@@ -20,7 +24,8 @@ from silmm.benchmarks.dpg.questions import read_questions
 from silmm.benchmarks.geneval import prompts as geneval
 from silmm.benchmarks.prompt_files import prompts_of
 from silmm.benchmarks.tifa.questions import read_questions as tifa_questions
-from silmm.lmm.hf import checkpoint, folder
+from silmm.errors import InputError
+from silmm.lmm.hf import checkpoint, folder, tiktoken_file
 from silmm.open_language import drafts
 from silmm.open_language import questions as plain
 from silmm.records import AUDIT, EVAL, INDEX, PAIRS, SCORES, Prompt, PromptQuestions, read_json, read_jsonl, read_table
@@ -110,11 +115,38 @@ def _benchmarks(tmp: Path) -> Iterator[tuple[str, Reader]]:
     tasks.mkdir()
     (tasks / "object_names.txt").write_text("cat\ndog\n")
     yield "GenEval", Reader(lambda f: geneval.read(tasks), json_lines([tagged]), tasks / geneval.METADATA)
+    drawn = io.BytesIO()
+    Image.effect_noise((9, 7), 50).convert("RGB").save(drawn, "PNG")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("a/b.png", drawn.getvalue())
+    kinds = []
+    for name in ("PNG", "JPEG", "WEBP", "BMP", "GIF"):
+        kind = io.BytesIO()
+        Image.open(drawn).save(kind, name)
+        kinds.append(kind.getvalue())
+    yield "picture", Reader(_picture, changed_bytes(kinds), tmp / "picture.png")
+    yield "archive of pictures", Reader(_pictures, changed_bytes([archive.getvalue()]), tmp / "pictures.zip")
+    ranks = b"".join(base64.b64encode(bytes([i])) + b" %d\n" % i for i in range(256)) + b"IHQ= 256\n"
+    yield "tiktoken", Reader(tiktoken_file.read, changed_bytes([ranks]), tmp / "emu3.tiktoken")
     yield "map of pictures", Reader(lambda f: pictures.find([f]), json_file({"a": "b.png"}), tmp / "map.json")
     yield (
         "prompts to avoid",
         Reader(prompts_of, json_lines([{"prompt": "a cat"}]), tmp / "avoid.jsonl"),
     )
+
+
+def _picture(file: Path) -> None:
+    try:
+        picture_reader.decode(picture_reader.read_file(file), picture_reader.AS_SEEN)
+    except picture_reader.PictureError as error:
+        raise InputError(str(error)) from None
+
+
+def _pictures(file: Path) -> None:
+    found = pictures.find([file])
+    for name in found.holder:
+        found.read(name)
 
 
 def _configs(tmp: Path) -> Iterator[tuple[str, Reader]]:
