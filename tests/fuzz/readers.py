@@ -25,7 +25,7 @@ from silmm.benchmarks.geneval import prompts as geneval
 from silmm.benchmarks.prompt_files import prompts_of
 from silmm.benchmarks.tifa.questions import read_questions as tifa_questions
 from silmm.errors import InputError
-from silmm.lmm.hf import checkpoint, folder, tiktoken_file
+from silmm.lmm.hf import checkpoint, folder, pickled, tiktoken_file
 from silmm.open_language import drafts
 from silmm.open_language import questions as plain
 from silmm.records import AUDIT, EVAL, INDEX, PAIRS, SCORES, Prompt, PromptQuestions, read_json, read_jsonl, read_table
@@ -127,6 +127,9 @@ def _benchmarks(tmp: Path) -> Iterator[tuple[str, Reader]]:
         kinds.append(kind.getvalue())
     yield "picture", Reader(_picture, changed_bytes(kinds), tmp / "picture.png")
     yield "archive of pictures", Reader(_pictures, changed_bytes([archive.getvalue()]), tmp / "pictures.zip")
+    weights = io.BytesIO()
+    torch.save({"blocks.0.weight": torch.arange(6.0).view(2, 3), "bias": torch.zeros(3)}, weights)
+    yield "pickled weights", Reader(pickled.read_state, changed_bytes([weights.getvalue()]), tmp / "weights.pt")
     ranks = b"".join(base64.b64encode(bytes([i])) + b" %d\n" % i for i in range(256)) + b"IHQ= 256\n"
     yield "tiktoken", Reader(tiktoken_file.read, changed_bytes([ranks]), tmp / "emu3.tiktoken")
     yield "map of pictures", Reader(lambda f: pictures.find([f]), json_file({"a": "b.png"}), tmp / "map.json")
