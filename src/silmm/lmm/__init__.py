@@ -70,7 +70,10 @@ def sampling_of(folder: Path) -> Mapping[str, Any]:
         return {}
     from silmm.lmm.hf.checkpoint import family_of
 
-    return family_of(family).sampling
+    try:
+        return family_of(family).sampling
+    except InputError:  # of a family that there is not: refused when it is loaded
+        return {}
 
 
 def on_a_gpu(folder: Path) -> bool:
